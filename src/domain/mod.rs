@@ -1,0 +1,11 @@
+//! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
+
+pub mod actor;
+pub mod charge;
+pub mod ids;
+pub mod money;
+pub mod period;
+pub mod placement;
+pub mod refusal;
+pub mod time;
+pub mod window;

@@ -1,0 +1,6 @@
+//! makegood: a ledger of what was promised, what was delivered and what is owed for the difference.
+//!
+//! The house, and the only ways through it, are drawn in ARCHITECTURE.md; `tests/house.rs` keeps them.
+
+pub mod clock;
+pub mod domain;
