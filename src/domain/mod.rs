@@ -4,6 +4,7 @@ pub mod actor;
 pub mod charge;
 pub mod ids;
 pub mod money;
+pub mod operator;
 pub mod period;
 pub mod placement;
 pub mod refusal;

@@ -1,0 +1,62 @@
+//! How we remember: all the SQL, one file a noun.
+//!
+//! Functions take a connection, so that the flow that opened the transaction decides what belongs together. Nothing here
+//! commits. Statements are raw string literals passed to `sqlx::query*` directly; `tests/statements.rs` finds every one and
+//! prepares it against the migrated schema.
+
+use sqlx::error::DatabaseError;
+
+use crate::domain::refusal::{Code, Refusal};
+
+pub mod evidence;
+
+/// A transaction that a flow opened.
+pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// Why a flow did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A business refusal: nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database refused or was away.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// What was stored cannot be read back: names the table, the column and the row.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+}
+
+impl Error {
+    /// What a caller is told. Inner details of the database never leave.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Error::Refused(refusal) => refusal.clone(),
+            Error::Database(error) if is_unavailable(error) => Refusal::new(
+                Code::Unavailable,
+                "The database is away, or the outcome is unknown. Try again with the same key.",
+            ),
+            Error::Database(_) | Error::Corrupt(_) => Refusal::new(
+                Code::Internal,
+                "Something broke on our side. Nothing was saved. Quote the request id to support.",
+            ),
+        }
+    }
+}
+
+/// Whether a retry with the same key may help: connection lost or refused, pool exhausted, shutting down, out of
+/// resources, a lock or statement that took too long, or a deadlock.
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+/// The named constraint that a statement ran into, if that is why it failed: constraint names are vocabulary.
+pub fn constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error().and_then(DatabaseError::constraint)
+}
