@@ -4,4 +4,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod flows;
+pub mod http;
 pub mod store;

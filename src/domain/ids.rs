@@ -113,12 +113,18 @@ pub fn event_id(document: Uuid, event: &str) -> Uuid {
     derived(&["event", &document.to_string(), event])
 }
 
-/// The lane that numbers an account's rows, 0 to `lanes - 1`. Computed here and never by a database, whose hash functions
-/// differ between versions.
-pub fn lane(account: AccountId, lanes: u16) -> i16 {
+/// How many lanes number rows side by side. Fixed when a database is set up; one carries a single PostgreSQL.
+pub const LANES: u16 = 1;
+
+/// The lane that numbers an account's rows. Computed here and never by a database, whose hash functions differ between
+/// versions.
+pub fn lane(account: AccountId) -> i16 {
+    lane_of(account, LANES)
+}
+
+fn lane_of(account: AccountId, lanes: u16) -> i16 {
     let [.., high, low] = *account.0.as_bytes();
-    let lane = u16::from_be_bytes([high, low]) % lanes.max(1);
-    i16::try_from(lane).unwrap_or(0)
+    i16::try_from(u16::from_be_bytes([high, low]) % lanes.max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -30,8 +30,6 @@ pub struct Operator {
     /// Whom a customer may turn to after the final answer; left out of pages where there is none.
     #[serde(default)]
     pub outside_review: Option<String>,
-    /// Lanes of the feed and the chain; fixed when the database is set up.
-    pub lanes: u16,
 }
 
 /// How a credit's tax is found: the rate is included in the gross amount. An adviser must confirm it.

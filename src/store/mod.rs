@@ -8,7 +8,10 @@ use sqlx::error::DatabaseError;
 
 use crate::domain::refusal::{Code, Refusal};
 
+pub mod audit;
 pub mod evidence;
+pub mod idempotency;
+pub mod outbox;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;

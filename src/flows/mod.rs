@@ -1,0 +1,3 @@
+//! What happens: one file a journey. A flow opens the transaction, loads, decides by asking `domain`, saves and commits.
+
+pub mod once;

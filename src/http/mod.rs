@@ -1,0 +1,160 @@
+//! Doors for people and programs: thin. A handler reads the request, calls a flow (or reads `store`), and answers.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+
+use crate::clock::Clock;
+use crate::domain::actor::{Actor, Role};
+use crate::domain::refusal::{Code, Refusal};
+use crate::flows::once::IdempotencyKey;
+
+pub mod problem;
+
+pub use problem::Problem;
+
+/// What every door has at hand.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub pool: PgPool,
+    pub clock: Clock,
+}
+
+/// The largest JSON body, in bytes. Bulk files are streamed and have their own bound.
+pub const JSON_LIMIT: usize = 64 * 1024;
+
+/// Who asks, as their token says.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Actor);
+
+impl Caller {
+    /// Refuses whoever has none of `roles`.
+    pub fn require(&self, roles: &[Role]) -> Result<&Actor, Problem> {
+        if self.0.has_any(roles) {
+            return Ok(&self.0);
+        }
+        let needed: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        Err(Refusal::new(Code::Forbidden, format!("This needs the role {}.", needed.join(" or "))).into())
+    }
+}
+
+/// A JSON body with its idempotency key, for what moves money or makes things.
+#[derive(Debug)]
+pub struct Keyed<T> {
+    pub key: IdempotencyKey,
+    pub body: T,
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Keyed<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let key = header_text(&parts.headers, "idempotency-key")?.ok_or_else(|| {
+            Refusal::new(
+                Code::IdempotencyKeyMissing,
+                "Send an Idempotency-Key header with a value of your own, such as a UUID; send the same one when you retry.",
+            )
+        })?;
+        if key.is_empty() || key.len() > 255 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Refusal::field("/headers/idempotency-key", "1 to 255 visible ASCII characters").into());
+        }
+        let key = key.to_owned();
+        let bytes = json_bytes(&parts, body).await?;
+        let fingerprint = Sha256::new()
+            .chain_update(parts.method.as_str())
+            .chain_update([0])
+            .chain_update(parts.uri.path())
+            .chain_update([0])
+            .chain_update(&bytes)
+            .finalize()
+            .into();
+        Ok(Keyed { key: IdempotencyKey { key, fingerprint }, body: parse(&bytes)? })
+    }
+}
+
+/// A JSON body where no key is needed.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        Ok(Json(parse(&json_bytes(&parts, body).await?)?))
+    }
+}
+
+async fn json_bytes(parts: &Parts, body: Body) -> Result<axum::body::Bytes, Problem> {
+    let kind = header_text(&parts.headers, "content-type")?.unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let is_json = kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json");
+    if !is_json {
+        return Err(Refusal::new(Code::UnsupportedMediaType, "Send JSON, with Content-Type: application/json.").into());
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::new(Code::UnsupportedMediaType, "Send the body without Content-Encoding.").into());
+    }
+    axum::body::to_bytes(body, JSON_LIMIT)
+        .await
+        .map_err(|_| Refusal::new(Code::PayloadTooLarge, format!("The body is over {} KiB.", JSON_LIMIT / 1024)).into())
+}
+
+/// Reads JSON into `T`; a field that is wrong is named. Shared by every door that takes JSON.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Refusal::field("", format!("The body cannot be read: {error}")).into())
+}
+
+/// A header that may come once at most and must be text.
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Refusal::field(&format!("/headers/{name}"), "send this header once"));
+    }
+    first.map(|value| value.to_str().map_err(|_| Refusal::field(&format!("/headers/{name}"), "not text"))).transpose()
+}
+
+/// The request's id: the caller's own if it is a plain one, else a new one.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId(String::new())))
+    }
+}
+
+/// Gives each request an id, and each refusal its document, which names that id.
+pub async fn request_ids(mut request: Request, next: axum::middleware::Next) -> Response {
+    let plain = |value: &HeaderValue| {
+        let text = value.to_str().ok()?;
+        let is_plain = (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        is_plain.then(|| text.to_owned())
+    };
+    let id = request.headers().get("x-request-id").and_then(plain).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
+        let document = problem::document(&refusal, &id);
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response = Response::from_parts(parts, Body::from(document));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}
