@@ -1,7 +1,11 @@
 //! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
 
 pub mod actor;
+pub mod books;
+pub mod chain;
 pub mod charge;
+pub mod claim;
+pub mod credit;
 pub mod ids;
 pub mod money;
 pub mod operator;
