@@ -3,11 +3,13 @@
 //! The rules. An alert is known by its source, fingerprint and start. Told again it is one; told with several ends, the
 //! latest holds; a resolve that comes before its fire is the whole alert. A resolve is believed once the source has shown
 //! life both before and after it with no longer silence than its gap: a monitor that dies looks like recovery, so until
-//! then the end is unknown and the window stays open. Times are corrected by the rule. Alerts of all sources whose
+//! then the end is unknown and the window stays open. An alert whose end is not known is over when another start of the
+//! same source and fingerprint is known to be over, since they are one alert told twice: a pair of servers may send two
+//! starts, and a server that came back sends a new one. Times are corrected by the rule. Alerts of all sources whose
 //! corrected intervals overlap or touch are one window, which lasts as long as any of them does; so an alert that flaps
 //! within its own correction is one outage, and one that stays away longer is two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::WindowId;
 use super::observation::ObservationKey;
@@ -83,8 +85,18 @@ pub fn fold(statements: &[Statement], liveness: &BTreeMap<String, Liveness>) -> 
             .and_modify(|(ends_at, _)| *ends_at = (*ends_at).max(statement.ends_at))
             .or_insert((statement.ends_at, statement.correction));
     }
-    let mut spans: Vec<Span> =
-        latest.into_iter().map(|(key, (ends_at, correction))| span(key, ends_at, correction, liveness)).collect();
+    let mut known_ends: BTreeMap<(&str, &str), BTreeSet<Instant>> = BTreeMap::new();
+    for (key, (ends_at, _)) in &latest {
+        let alive = |at: &Instant| liveness.get(&key.source).is_some_and(|source| source.alive_at(*at));
+        known_ends.entry((&key.source, &key.fingerprint)).or_default().extend(ends_at.filter(alive));
+    }
+    let mut spans: Vec<Span> = latest
+        .into_iter()
+        .map(|(key, (ends_at, correction))| {
+            let known = known_ends.get(&(key.source.as_str(), key.fingerprint.as_str()));
+            span(key, ends_at, correction, known)
+        })
+        .collect();
     spans.sort_by(|a, b| (a.start, &a.key).cmp(&(b.start, &b.key)));
     let mut clusters: Vec<Vec<Span>> = Vec::new();
     let mut reach = None;
@@ -105,23 +117,19 @@ pub fn corrected_start(starts_at: Instant, correction: Correction) -> Instant {
     starts_at.plus(-SECOND * (i64::from(correction.for_seconds) + i64::from(correction.scrape_seconds)))
 }
 
+/// `known` are the ends of this alert, under any start, that are believed.
 fn span(
     key: &ObservationKey,
     ends_at: Option<Instant>,
     correction: Correction,
-    liveness: &BTreeMap<String, Liveness>,
+    known: Option<&BTreeSet<Instant>>,
 ) -> Span {
     let start = corrected_start(key.starts_at, correction);
-    let believed = |at: Instant| liveness.get(&key.source).is_some_and(|source| source.alive_at(at));
-    let (end, unknown_end) = match ends_at {
-        None => (None, None),
-        Some(said) if believed(said) => {
-            // A rule that says to hold on longer than the alert lasted cannot have ended it before it began.
-            let real = said.plus(-SECOND * i64::from(correction.keep_firing_seconds)).max(key.starts_at);
-            (Some(real), None)
-        }
-        Some(said) => (None, Some(said)),
-    };
+    let own = ends_at.filter(|said| known.is_some_and(|known| known.contains(said)));
+    let said = own.or_else(|| known?.iter().find(|end| **end > key.starts_at).copied());
+    // A rule that says to hold on longer than the alert lasted cannot have ended it before it began.
+    let end = said.map(|said| said.plus(-SECOND * i64::from(correction.keep_firing_seconds)).max(key.starts_at));
+    let unknown_end = if end.is_none() { ends_at } else { None };
     Span { key: key.clone(), start, end, correction, unknown_end }
 }
 
@@ -244,6 +252,16 @@ mod tests {
         assert_eq!(edges(&with(heard([41, 38]))), [(minute(10), Some(minute(40)))]);
         assert_eq!(edges(&with(heard([40]))), [(minute(10), Some(minute(40)))]);
         assert_eq!(edges(&fold(&statements, &BTreeMap::new())), [(minute(10), None)], "an unknown source is silent");
+    }
+
+    #[test]
+    fn two_starts_of_one_alert_are_over_when_either_is() {
+        let pair = [said("a", "f", 10, Some(60)), said("a", "f", 11, None)];
+        assert_eq!(edges(&fold(&pair, &words())), [(minute(10), Some(minute(60)))]);
+        let came_back = [said("a", "f", 10, None), said("a", "f", 50, Some(60)), said("a", "f", 70, None)];
+        assert_eq!(edges(&fold(&came_back, &words())), [(minute(10), Some(minute(60))), (minute(70), None)]);
+        let another_alert = [said("a", "f", 10, None), said("a", "g", 50, Some(60))];
+        assert_eq!(edges(&fold(&another_alert, &words())), [(minute(10), None)]);
     }
 
     #[test]

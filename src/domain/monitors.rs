@@ -196,6 +196,19 @@ impl Mapping {
         Ok(Meaning::Outage { group, rule, scope })
     }
 
+    /// Which mailboxes the component served at `at`.
+    pub fn scope_at(&self, component: &str, at: Instant) -> Option<&Scope> {
+        self.components.get(component)?.iter().find(|one| one.serves_at(at)).map(|one| &one.scope)
+    }
+
+    /// The rule for alert `name` of `source`, where it speaks of an outage.
+    pub fn outage_rule(&self, source: &str, name: &str) -> Option<&OutageRule> {
+        match self.rules.get(&(source.to_owned(), name.to_owned()))? {
+            Rule::Outage(rule) => Some(rule),
+            Rule::Heartbeat | Rule::Ignored => None,
+        }
+    }
+
     /// The rules whose alerts may speak of `group`: source, alert name, and the label that names the component.
     pub fn rules_for<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
         self.rules.iter().filter_map(|((source, name), rule)| match rule {
