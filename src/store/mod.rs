@@ -12,9 +12,11 @@ use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
 pub mod audit;
+pub mod books;
 pub mod claims;
 pub mod credits;
 pub mod evidence;
+pub mod feed;
 pub mod idempotency;
 pub mod operator;
 pub mod outbox;
