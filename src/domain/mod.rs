@@ -1,12 +1,16 @@
 //! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
 
 pub mod actor;
+pub mod assess;
 pub mod charge;
 pub mod ids;
 pub mod money;
 pub mod operator;
 pub mod period;
 pub mod placement;
+pub mod ratio;
+pub mod receipt;
 pub mod refusal;
+pub mod terms;
 pub mod time;
 pub mod window;
