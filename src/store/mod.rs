@@ -20,6 +20,7 @@ pub mod feed;
 pub mod idempotency;
 pub mod operator;
 pub mod outbox;
+pub mod runs;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
