@@ -18,9 +18,12 @@ pub mod credits;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod monitors;
+pub mod observations;
 pub mod operator;
 pub mod outbox;
 pub mod runs;
+pub mod windows;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
