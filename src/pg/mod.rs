@@ -175,6 +175,11 @@ pub fn start(options: &Options) -> Result<Cluster, PgError> {
     })
 }
 
+/// The folder of the server programs that a new cluster would be made with: a way to ask whether there are any.
+pub fn find_bin_dir(explicit: Option<&Path>) -> Result<PathBuf, PgError> {
+    find::programs(explicit, None, None).map(|programs| programs.bin_dir)
+}
+
 /// Waits until there is a supervisor and its server answers, starting a supervisor where there is none. Says whether it
 /// started one.
 fn wait_for_server(options: &Options, place: &Place, bin_dir: &Path, deadline: Instant) -> Result<bool, PgError> {

@@ -9,6 +9,7 @@ use sqlx::error::DatabaseError;
 use crate::domain::refusal::{Code, Refusal};
 
 pub mod evidence;
+pub mod setup;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
