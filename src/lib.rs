@@ -7,4 +7,5 @@ pub mod domain;
 pub mod flows;
 pub mod http;
 pub mod sources;
+pub mod pg;
 pub mod store;
