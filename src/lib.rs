@@ -6,6 +6,6 @@ pub mod clock;
 pub mod domain;
 pub mod flows;
 pub mod http;
-pub mod sources;
 pub mod pg;
+pub mod sources;
 pub mod store;

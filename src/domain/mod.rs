@@ -18,6 +18,7 @@ pub mod period;
 pub mod placement;
 pub mod ratio;
 pub mod receipt;
+pub mod reconcile;
 pub mod refusal;
 pub mod terms;
 pub mod time;

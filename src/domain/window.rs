@@ -12,7 +12,7 @@ use super::time::{Instant, Interval, MINUTE};
 pub const TOLERANCE: i64 = 5 * MINUTE;
 
 /// The most shards that one scope may name.
-const MOST_SHARDS: usize = 10_000;
+const MOST_SHARDS: usize = 1_000;
 
 /// What a mailbox can do: data, not code. `receive`, `send` and `access` are the operator's to extend; a child is written
 /// after its parent, `access.webmail`.
@@ -63,7 +63,7 @@ impl Scope {
         match self {
             Scope::All => Ok(()),
             Scope::Shards(shards) if shards.is_empty() => Err("name at least one shard, or write all"),
-            Scope::Shards(shards) if shards.len() > MOST_SHARDS => Err("at most 10,000 shards"),
+            Scope::Shards(shards) if shards.len() > MOST_SHARDS => Err("at most 1,000 shards"),
             Scope::Shards(shards) => {
                 let is_name = |shard: &String| {
                     !shard.trim().is_empty() && shard.len() <= 200 && !shard.chars().any(char::is_control)

@@ -23,8 +23,8 @@ pub mod observations;
 pub mod operator;
 pub mod outbox;
 pub mod runs;
-pub mod windows;
 pub mod setup;
+pub mod windows;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
