@@ -1,3 +1,4 @@
 //! What happens: one file a journey. A flow opens the transaction, loads, decides by asking `domain`, saves and commits.
 
+pub mod issue_token;
 pub mod once;

@@ -11,7 +11,10 @@ use crate::domain::refusal::{Code, Refusal};
 pub mod audit;
 pub mod evidence;
 pub mod idempotency;
+pub mod machine_tokens;
 pub mod outbox;
+pub mod people;
+pub mod sessions;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
