@@ -6,6 +6,7 @@ pub mod chain;
 pub mod charge;
 pub mod claim;
 pub mod credit;
+pub mod feed;
 pub mod ids;
 pub mod money;
 pub mod operator;

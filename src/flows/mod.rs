@@ -2,3 +2,5 @@
 
 pub mod issue_token;
 pub mod once;
+pub mod pull_feed;
+pub mod sequence_feed;

@@ -4,14 +4,22 @@
 //! commits. Statements are raw string literals passed to `sqlx::query*` directly; `tests/statements.rs` finds every one and
 //! prepares it against the migrated schema.
 
+use sqlx::PgConnection;
 use sqlx::error::DatabaseError;
 
+use crate::domain::ids::AccountId;
+use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
 pub mod audit;
+pub mod books;
+pub mod claims;
+pub mod credits;
 pub mod evidence;
+pub mod feed;
 pub mod idempotency;
 pub mod machine_tokens;
+pub mod operator;
 pub mod outbox;
 pub mod people;
 pub mod sessions;
@@ -65,4 +73,20 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
 /// The named constraint that a statement ran into, if that is why it failed: constraint names are vocabulary.
 pub fn constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(DatabaseError::constraint)
+}
+
+/// A stored amount as money.
+pub fn money(minor: i64, currency: &str, column: &str) -> Result<Money, Error> {
+    let currency = currency.parse().map_err(|_| Error::Corrupt(format!("{column}: {currency} is no currency")))?;
+    Money::from_minor(minor, currency).map_err(|error| Error::Corrupt(format!("{column}: {error}")))
+}
+
+/// Locks the account for the rest of the transaction: the first statement of every flow that writes to one account. False
+/// where there is no such account.
+pub async fn lock_account(conn: &mut PgConnection, account: AccountId) -> Result<bool, Error> {
+    let row: Option<i64> = sqlx::query_scalar(r"SELECT seq FROM account_head WHERE account_id = $1 FOR NO KEY UPDATE")
+        .bind(account.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
 }
