@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
 use serde::Deserialize;
 
@@ -179,8 +180,11 @@ impl Issuers {
         let issuer = self.by_iss.get(&unverified.issuer).ok_or(AuthError::Untrusted)?;
         unverified.require(issuer.algorithm)?;
         let key = issuer.ring.find(unverified.kid.as_deref(), real_now).await?;
-        let claims = decode::<Object>(token, &key, &issuer.signature_only()).map_err(|_| AuthError::Untrusted)?.claims;
-        token::judge(&claims.0, &issuer.rules, real_now)
+        let decoded = decode::<Object>(token, &key, &issuer.signature_only()).map_err(|error| match error.kind() {
+            ErrorKind::Json(_) => AuthError::Malformed("its claims cannot be read"),
+            _ => AuthError::Untrusted,
+        })?;
+        token::judge(&decoded.claims.0, &issuer.rules, real_now)
     }
 }
 

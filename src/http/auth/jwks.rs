@@ -212,6 +212,7 @@ mod tests {
     use axum::http::StatusCode;
     use axum::response::{IntoResponse, Redirect};
     use axum::routing::get;
+    use jsonwebtoken::Algorithm::{ES256, EdDSA};
 
     use super::*;
     use crate::http::auth::testing::{self, TestKey};
@@ -258,7 +259,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn ten_thousand_unknown_key_ids_ask_the_key_server_once_in_a_minute() {
-        let key = TestKey::new(Algorithm::EdDsa);
+        let key = TestKey::new(EdDSA);
         let server = Server::default();
         server.serve(Some(testing::jwks(&[("one", &key)])));
         let ring = server.ring(Algorithm::EdDsa).await;
@@ -278,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_key_is_found_by_its_first_token_and_a_retired_one_is_gone_in_ten_minutes() {
-        let (old, new) = (TestKey::new(Algorithm::Es256), TestKey::new(Algorithm::Es256));
+        let (old, new) = (TestKey::new(ES256), TestKey::new(ES256));
         let server = Server::default();
         server.serve(Some(testing::jwks(&[("old", &old)])));
         let ring = server.ring(Algorithm::Es256).await;
@@ -292,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_retired_key_is_refused_once_the_cache_is_old() {
-        let (old, new) = (TestKey::new(Algorithm::Es256), TestKey::new(Algorithm::Es256));
+        let (old, new) = (TestKey::new(ES256), TestKey::new(ES256));
         let server = Server::default();
         server.serve(Some(testing::jwks(&[("old", &old)])));
         let ring = server.ring(Algorithm::Es256).await;
@@ -303,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn known_keys_outlast_a_key_server_that_is_away_or_talks_nonsense_by_a_day() {
-        let key = TestKey::new(Algorithm::EdDsa);
+        let key = TestKey::new(EdDSA);
         let server = Server::default();
         let ring = server.ring(Algorithm::EdDsa).await;
         assert_eq!(ring.find(Some("one"), at(0)).await.unwrap_err(), AuthError::KeysAway, "nothing is known yet");
@@ -336,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_file_that_is_replaced_is_read_again_within_seconds() {
-        let (old, new) = (TestKey::new(Algorithm::EdDsa), TestKey::new(Algorithm::EdDsa));
+        let (old, new) = (TestKey::new(EdDSA), TestKey::new(EdDSA));
         let path = std::env::temp_dir().join(format!("makegood-keys-{}.json", uuid::Uuid::now_v7()));
         std::fs::write(&path, testing::jwks(&[("old", &old)])).unwrap();
         let ring = Arc::new(KeyRing::new("staff", Source::JwksFile(path.clone()), Algorithm::EdDsa));
@@ -351,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_is_set_back_does_not_keep_old_keys() {
-        let key = TestKey::new(Algorithm::EdDsa);
+        let key = TestKey::new(EdDSA);
         let server = Server::default();
         server.serve(Some(testing::jwks(&[("one", &key)])));
         let ring = server.ring(Algorithm::EdDsa).await;

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_form_needs_the_sessions_token_and_our_origin() {
-        let actor = crate::http::auth::testing::actor("staff", "ana");
+        let actor = crate::http::auth::tests::actor("staff", "ana");
         let session = Session { actor, csrf: secret().unwrap() };
         let ours = headers(header::ORIGIN, &["https://credits.example"]);
         let check = |headers: &HeaderMap, token: &str| session.check_form(headers, "https://credits.example", token);
