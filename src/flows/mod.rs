@@ -16,6 +16,7 @@ pub mod approve_credit_run;
 // pub mod assess_period;
 pub mod file_claim;
 pub mod issue_credits;
+pub mod issue_token;
 pub mod once;
 pub mod post_claims;
 pub mod propose_credit_run;

@@ -18,9 +18,12 @@ pub mod credits;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
 pub mod runs;
+pub mod people;
+pub mod sessions;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
