@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod runs;
 pub mod people;
 pub mod sessions;
+pub mod setup;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
