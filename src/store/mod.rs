@@ -21,8 +21,8 @@ pub mod idempotency;
 pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
-pub mod runs;
 pub mod people;
+pub mod runs;
 pub mod sessions;
 pub mod setup;
 
