@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::claim::{Action, Claim, Reason, Rules, State};
@@ -78,7 +79,7 @@ pub async fn act_on_claim(
         Ok(moved) => save(once.tx(), &claim, &moved, &action, actor, now).await?,
         Err(refusal) => {
             drop(once);
-            note_refusal(pool, &claim, verb, actor, &refusal, now).await?;
+            note_refusal(pool, claim.account, actor, &format!("claim.{verb}"), &claim.reference, &refusal, now).await?;
             return Err(refusal.into());
         }
     };
@@ -178,33 +179,4 @@ async fn save(
         version: after.version,
         posts_at: after.decision.as_ref().map(|decision| decision.posts_at),
     })
-}
-
-/// A refused privileged try is kept too, in a transaction of its own: the try itself wrote nothing.
-async fn note_refusal(
-    pool: &PgPool,
-    claim: &Claim,
-    verb: &str,
-    actor: &Actor,
-    refusal: &Refusal,
-    now: Instant,
-) -> Result<(), Error> {
-    if !matches!(refusal.code, Code::Forbidden | Code::OverLimit | Code::FourEyes) {
-        return Ok(());
-    }
-    let mut tx = pool.begin().await?;
-    audit::record(
-        &mut tx,
-        &audit::Entry {
-            account: claim.account,
-            actor,
-            action: &format!("claim.{verb}.refused"),
-            subject: &claim.reference,
-            detail: json!({ "code": refusal.code.name() }),
-            at: now,
-        },
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(())
 }

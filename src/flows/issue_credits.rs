@@ -9,10 +9,11 @@ use crate::domain::feed::credit_name;
 use crate::store::Error;
 use crate::store::credits::{self, Addressee, Credit, Entry};
 
-/// A credit to issue, and the claim's reference where one asked for it.
+/// A credit to issue, how billing addresses its account, and the claim's reference where one asked for it.
 #[derive(Clone, Debug)]
 pub struct ToIssue {
     pub credit: Credit,
+    pub addressee: Addressee,
     pub claim_reference: Option<String>,
 }
 
@@ -22,22 +23,12 @@ pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usi
     credits::lock_accounts(conn, &accounts).await?;
     let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
     let new = credits::insert_new(conn, &all).await?;
-    let addressees = credits::addressees(conn, &accounts).await?;
-    let entries: Vec<Entry> = wanted
-        .iter()
-        .filter(|one| new.contains(&one.credit.id))
-        .map(|one| {
-            let addressee = addressees
-                .get(&one.credit.account)
-                .ok_or_else(|| Error::Corrupt(format!("account has no row for {}", one.credit.account)))?;
-            Ok(entry(one, addressee))
-        })
-        .collect::<Result<_, Error>>()?;
+    let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
     credits::post(conn, &entries).await?;
     Ok(entries.len())
 }
 
-fn entry(one: &ToIssue, addressee: &Addressee) -> Entry {
+fn entry(one: &ToIssue) -> Entry {
     let credit = &one.credit;
     let (reason, _) = credit.road.reason_account();
     Entry {
@@ -57,13 +48,13 @@ fn entry(one: &ToIssue, addressee: &Addressee) -> Entry {
             "currency": credit.gross.currency(),
             "proposed_by": credit.issued_by,
         }),
-        item: Some(("issue", feed_body(one, addressee))),
+        item: Some(("issue", feed_body(one))),
     }
 }
 
 /// What billing reads of a credit.
-fn feed_body(one: &ToIssue, addressee: &Addressee) -> Value {
-    let credit = &one.credit;
+fn feed_body(one: &ToIssue) -> Value {
+    let ToIssue { credit, addressee, .. } = one;
     json!({
         "id": credit_name(credit.id),
         "account": addressee.reference,

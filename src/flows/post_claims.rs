@@ -10,7 +10,7 @@ use crate::domain::ids::{AccountId, ClaimId};
 use crate::domain::operator::Operator;
 use crate::domain::time::Instant;
 use crate::store::credits::Credit;
-use crate::store::{Error, claims, lock_account, operator};
+use crate::store::{Error, audit, claims, credits, lock_account, operator};
 
 /// Posts what is due and says how many that were. Each in a transaction of its own.
 pub async fn post_claims(pool: &PgPool, now: Instant) -> Result<usize, Error> {
@@ -35,17 +35,18 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
         return Ok(false);
     };
     let operator = operator::get(&mut tx).await?;
+    let addressee = credits::addressee(&mut tx, account).await?;
     let credit = credit(&claim, &decision, &operator, now)?;
-    issue_in(&mut tx, &[ToIssue { credit, claim_reference: Some(claim.reference.clone()) }]).await?;
+    issue_in(&mut tx, &[ToIssue { credit, addressee, claim_reference: Some(claim.reference.clone()) }]).await?;
     let before = claim.version;
     let posted =
         Claim { version: before + 1, decision: Some(Decision { posted_at: Some(now), ..decision.clone() }), ..claim };
     claims::save(&mut tx, &posted, before).await?;
     let poster = super::system_actor("posting");
     claims::record(&mut tx, &posted, "post", &poster, Some(decision.opinion.amount), now).await?;
-    crate::store::audit::record(
+    audit::record(
         &mut tx,
-        &crate::store::audit::Entry {
+        &audit::Entry {
             account,
             actor: &poster,
             action: "claim.post",

@@ -20,9 +20,12 @@ pub mod feed;
 pub mod idempotency;
 pub mod monitors;
 pub mod observations;
+pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
+pub mod people;
 pub mod runs;
+pub mod sessions;
 pub mod setup;
 pub mod windows;
 
