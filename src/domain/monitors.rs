@@ -209,6 +209,14 @@ impl Mapping {
         }
     }
 
+    /// The alerts that speak of outages: source and name.
+    pub fn outage_alerts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|((source, name), rule)| match rule {
+            Rule::Outage(_) => Some((source.as_str(), name.as_str())),
+            Rule::Heartbeat | Rule::Ignored => None,
+        })
+    }
+
     /// The rules whose alerts may speak of `group`: source, alert name, and the label that names the component.
     pub fn rules_for<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
         self.rules.iter().filter_map(|((source, name), rule)| match rule {

@@ -16,8 +16,9 @@ const MOST_SHARDS: usize = 1_000;
 
 /// What a mailbox can do: data, not code. `receive`, `send` and `access` are the operator's to extend; a child is written
 /// after its parent, `access.webmail`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
+#[schema(example = "receive")]
 pub struct Capability(pub String);
 
 impl Capability {
@@ -41,7 +42,7 @@ impl Capability {
 }
 
 /// Which mailboxes a window is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every mailbox.
@@ -79,7 +80,7 @@ impl Scope {
 }
 
 /// How bad it was. Terms say what each is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Impact {
     /// It did not work at all.
