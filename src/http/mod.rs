@@ -17,6 +17,8 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
 pub mod auth;
+pub mod ingest;
+pub mod outages;
 pub mod problem;
 
 pub use problem::Problem;
