@@ -451,6 +451,36 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
 }
 
 #[tokio::test]
+async fn pages_of_the_list_hold_each_outage_once_the_latest_start_first() {
+    if is_skipped("pages_of_the_list") {
+        return;
+    }
+    let database = ready().await;
+    let pool = &database.app;
+    for number in 0..7 {
+        // Pairs begin together, so that the id has to decide.
+        let begins = minutes(number / 2 * 100);
+        let shard = if number % 2 == 0 { "mx-07" } else { "mx-08" };
+        deliver(pool, "prom-b", minutes(900), &[alert(shard, begins, Some(begins.plus(MINUTE)))]).await;
+    }
+    let mut conn = pool.acquire().await.unwrap();
+    let all = windows::list(&mut conn, None, 500).await.unwrap();
+    let places: Vec<_> = all.iter().map(|one| (one.window.start, one.window.id)).collect();
+    assert_eq!(places.len(), 7);
+    assert!(places.windows(2).all(|pair| pair[0] > pair[1]));
+    let (mut after, mut paged) = (None, Vec::new());
+    loop {
+        let page = windows::list(&mut conn, after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some((last.window.start, last.window.id));
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    drop(conn);
+    database.close().await;
+}
+
+#[tokio::test]
 async fn the_application_cannot_edit_evidence() {
     if is_skipped("the_application_cannot_edit_evidence") {
         return;
