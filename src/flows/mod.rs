@@ -22,6 +22,7 @@ pub mod post_claims;
 pub mod propose_credit_run;
 pub mod pull_feed;
 pub mod sequence_feed;
+pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.
 pub fn system_actor(part: &str) -> Actor {

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod books;
 pub mod claims;
 pub mod credits;
+pub mod customer;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
