@@ -2,15 +2,18 @@
 
 pub mod actor;
 pub mod assess;
+mod base;
 pub mod charge;
 pub mod ids;
 pub mod money;
 pub mod operator;
+mod overlay;
 pub mod period;
 pub mod placement;
 pub mod ratio;
 pub mod receipt;
 pub mod refusal;
+mod schedule;
 pub mod terms;
 pub mod time;
 pub mod window;

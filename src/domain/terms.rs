@@ -281,12 +281,18 @@ pub enum ChangeInPeriod {
     TermsAtPeriodEnd,
 }
 
-/// Zero to a hundred percent, with at most six places, kept as it was written.
+/// Enough for 99.9999, and few enough that time weighed by one still compares exactly in 128 bits.
+const PERCENT_PLACES: u32 = 4;
+
+/// The whole of a thing in millionths, the unit of weights.
+pub const MILLION: i64 = 1_000_000;
+
+/// Zero to a hundred percent, with at most [`PERCENT_PLACES`] decimals, kept as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Percent(Decimal);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a percentage: write it as \"99.9\", from 0 to 100 with at most six decimals")]
+#[error("{0:?} is not a percentage: write it as \"99.9\", from 0 to 100 with at most four decimals")]
 pub struct NotAPercent(String);
 
 impl Percent {
@@ -296,8 +302,14 @@ impl Percent {
 
     /// As a part of one: 25 % is 1/4.
     pub fn ratio(self) -> Ratio {
-        // Six places and at most a hundred always fit.
+        // Four places and at most a hundred always fit.
         Ratio::new(self.0.mantissa(), 100 * 10i128.pow(self.0.scale())).unwrap_or(Ratio::ZERO)
+    }
+
+    /// In millionths of the whole: 25 % is 250,000.
+    pub fn millionths(self) -> i64 {
+        let places = PERCENT_PLACES.saturating_sub(self.0.scale());
+        i64::try_from(self.0.mantissa() * 10i128.pow(places)).unwrap_or(MILLION)
     }
 }
 
@@ -311,7 +323,7 @@ impl FromStr for Percent {
         Some(text)
             .filter(|text| plain && text.len() <= 10)
             .and_then(|text| Decimal::from_str_exact(text).ok())
-            .filter(|value| *value <= Decimal::ONE_HUNDRED && value.scale() <= 6)
+            .filter(|value| *value <= Decimal::ONE_HUNDRED && value.scale() <= PERCENT_PLACES)
             .map(Percent)
             .ok_or_else(|| NotAPercent(text.chars().take(20).collect()))
     }
