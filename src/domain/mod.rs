@@ -3,7 +3,9 @@
 pub mod actor;
 pub mod assess;
 mod base;
+pub mod case;
 pub mod charge;
+mod document;
 pub mod ids;
 pub mod money;
 pub mod operator;
@@ -13,6 +15,7 @@ pub mod placement;
 pub mod ratio;
 pub mod receipt;
 pub mod refusal;
+mod says;
 mod schedule;
 pub mod terms;
 pub mod time;

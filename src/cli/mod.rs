@@ -1,0 +1,3 @@
+//! The command line: thin doors. Data goes to stdout, words for people to stderr.
+
+pub mod evaluate;
