@@ -142,7 +142,7 @@ impl Speaker<'_> {
             )
         } else {
             format!(
-                "For the mailboxes that were hit most, the records add up to {}, and none of it lies in two.",
+                "For the mailboxes that were hit most, the records add up to {}, and no minute of it counts for two records.",
                 spoken(measured)
             )
         };
