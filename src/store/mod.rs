@@ -11,13 +11,20 @@ use crate::domain::ids::AccountId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
+pub mod accounts;
 pub mod audit;
+pub mod charges;
 pub mod claims;
+pub mod copy;
 pub mod credits;
 pub mod evidence;
 pub mod idempotency;
 pub mod operator;
 pub mod outbox;
+pub mod placements;
+pub mod staging;
+pub mod subscriptions;
+pub mod terms;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
