@@ -25,6 +25,7 @@ pub mod placements;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod setup;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
