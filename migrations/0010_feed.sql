@@ -36,7 +36,7 @@ CREATE TABLE feed (
     CONSTRAINT feed_pkey PRIMARY KEY (lane, epoch, pos),
     CONSTRAINT feed_tells_once UNIQUE (lane, event_id)
 );
-CREATE INDEX feed_by_credit ON feed (lane, account_id, credit_id);
+CREATE INDEX feed_by_credit ON feed (lane, credit_id);
 
 CREATE TABLE chain (
     lane smallint NOT NULL,

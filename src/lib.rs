@@ -2,6 +2,7 @@
 //!
 //! The house, and the only ways through it, are drawn in ARCHITECTURE.md; `tests/house.rs` keeps them.
 
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod flows;

@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
+pub mod auth;
 pub mod problem;
 
 pub use problem::Problem;
@@ -25,6 +26,7 @@ pub use problem::Problem;
 pub struct App {
     pub pool: PgPool,
     pub clock: Clock,
+    pub issuers: Arc<auth::Issuers>,
 }
 
 /// The largest JSON body, in bytes. Bulk files are streamed and have their own bound.

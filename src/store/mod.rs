@@ -14,17 +14,23 @@ use crate::domain::refusal::{Code, Refusal};
 pub mod accounts;
 pub mod audit;
 pub mod charges;
+pub mod books;
 pub mod claims;
 pub mod copy;
 pub mod credits;
 pub mod evidence;
+pub mod feed;
 pub mod idempotency;
+pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
 pub mod placements;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod runs;
+pub mod people;
+pub mod sessions;
 pub mod setup;
 
 /// A transaction that a flow opened.

@@ -1,0 +1,3 @@
+//! Doors for people at a terminal: thin. stdout is data, stderr is for people.
+
+pub mod token;
