@@ -2,12 +2,9 @@
 
 pub mod account;
 pub mod actor;
-pub mod batch;
-pub mod books;
-pub mod chain;
 pub mod assess;
 mod base;
-pub mod assess;
+pub mod batch;
 pub mod books;
 pub mod chain;
 pub mod charge;

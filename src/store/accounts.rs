@@ -133,13 +133,9 @@ pub async fn find(
     row.map(AccountRecord::account).transpose()
 }
 
-/// Up to `limit` accounts after `after`, by id, each in its latest version. A batch query.
-pub async fn page(conn: &mut PgConnection, after: Option<AccountId>, limit: i64) -> Result<Vec<Account>, Error> {
-    page_as_recorded(conn, after, limit, None).await
-}
-
-/// As [`page`], as it was recorded at `as_recorded`.
-pub async fn page_as_recorded(
+/// Up to `limit` accounts after `after`, by id, each as it was recorded at `as_recorded` (its latest version when none). A
+/// batch query.
+pub async fn page(
     conn: &mut PgConnection,
     after: Option<AccountId>,
     limit: i64,

@@ -13,8 +13,8 @@ use crate::domain::refusal::{Code, Refusal};
 
 pub mod accounts;
 pub mod audit;
-pub mod charges;
 pub mod books;
+pub mod charges;
 pub mod claims;
 pub mod copy;
 pub mod credits;
@@ -24,14 +24,14 @@ pub mod idempotency;
 pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
+pub mod people;
 pub mod placements;
+pub mod runs;
+pub mod sessions;
+pub mod setup;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
-pub mod runs;
-pub mod people;
-pub mod sessions;
-pub mod setup;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;

@@ -52,11 +52,10 @@ pub async fn wrong_lines(conn: &mut PgConnection) -> Result<i64, Error> {
 
 /// The first `limit` of what the checks found.
 pub async fn errors(conn: &mut PgConnection, limit: i64) -> Result<Vec<LineError>, Error> {
-    let rows: Vec<(i64, String, String)> = sqlx::query_as(
-        r"SELECT line, pointer, message FROM staged_error ORDER BY line, pointer, message LIMIT $1",
-    )
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as(r"SELECT line, pointer, message FROM staged_error ORDER BY line, pointer, message LIMIT $1")
+            .bind(limit)
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().map(|(line, pointer, message)| LineError { line, pointer: pointer.into(), message }).collect())
 }

@@ -131,7 +131,9 @@ pub fn header(line: &str, fields: &'static [Field]) -> Result<Vec<usize>, String
     let mut wrong = None;
     split(line, |cell| match fields.iter().position(|field| field.name == cell) {
         Some(field) if !columns.contains(&field) => columns.push(field),
-        Some(_) => wrong = wrong.take().or_else(|| Some(format!("The header names the column {} twice.", shown(&cell)))),
+        Some(_) => {
+            wrong = wrong.take().or_else(|| Some(format!("The header names the column {} twice.", shown(&cell))))
+        }
         None => wrong = wrong.take().or_else(|| Some(unknown(&cell, fields))),
     })?;
     if let Some(wrong) = wrong {
@@ -207,7 +209,8 @@ fn quoted_cell(quoted: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
 /// What serde_json says, without its line number: to it, each line is the first.
 fn json_message(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    let said: String = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).chars().take(300).collect();
+    let said: String =
+        said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).chars().take(300).collect();
     format!("The line cannot be read: {said} (column {}).", error.column())
 }
 

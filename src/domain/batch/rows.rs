@@ -141,7 +141,10 @@ impl Row for ChargeRow {
             tax_rate_bp: u16::try_from(tax_rate?).ok()?,
         };
         if charge.service_to <= charge.service_from {
-            cells.wrong("service_to", "service_to is the first day after the service, so it must be after service_from.");
+            cells.wrong(
+                "service_to",
+                "service_to is the first day after the service, so it must be after service_from.",
+            );
         }
         Some(ChargeRow { account: account?, subscription: subscription?, charge })
     }
@@ -179,7 +182,10 @@ impl Row for PlacementRow {
         let (valid_from, valid_to) = validity(cells)?;
         let shard = shard?;
         if shard.is_none() && valid_to.is_some() {
-            cells.wrong("valid_to", "A mailbox that is nowhere has no valid_to: say where it lives from then on instead.");
+            cells.wrong(
+                "valid_to",
+                "A mailbox that is nowhere has no valid_to: say where it lives from then on instead.",
+            );
         }
         Some(PlacementRow { account: account?, mailbox: mailbox?, shard, valid_from, valid_to, source: source? })
     }
@@ -203,7 +209,10 @@ fn amounts(cells: &mut Cells<'_>) -> Option<(Money, Money, Money)> {
     let gross = cells.need("gross", |text| amount(text, currency));
     let (net, tax, gross) = (net?, tax?, gross?);
     if net.plus(tax) != Ok(gross) {
-        cells.wrong("gross", format!("net {} and tax {} do not add up to gross {}.", net.digits(), tax.digits(), gross.digits()));
+        cells.wrong(
+            "gross",
+            format!("net {} and tax {} do not add up to gross {}.", net.digits(), tax.digits(), gross.digits()),
+        );
     }
     Some((net, tax, gross))
 }
@@ -264,7 +273,11 @@ fn date(text: &str) -> Result<NaiveDate, String> {
     let refused = || format!("{:?} is not a day: write it as 2026-10-31.", text.chars().take(20).collect::<String>());
     let is_shaped = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| is_shaped).ok_or_else(refused)?;
-    if (1971..=2198).contains(&day.year()) { Ok(day) } else { Err("The day lies outside the years 1971 to 2198.".to_owned()) }
+    if (1971..=2198).contains(&day.year()) {
+        Ok(day)
+    } else {
+        Err("The day lies outside the years 1971 to 2198.".to_owned())
+    }
 }
 
 fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
