@@ -1,7 +1,10 @@
 //! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
 
+pub mod account;
 pub mod actor;
 pub mod assess;
+mod base;
+pub mod batch;
 pub mod books;
 pub mod chain;
 pub mod charge;

@@ -11,9 +11,12 @@ use crate::domain::ids::AccountId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
+pub mod accounts;
 pub mod audit;
 pub mod books;
+pub mod charges;
 pub mod claims;
+pub mod copy;
 pub mod credits;
 pub mod customer;
 pub mod evidence;
@@ -23,9 +26,13 @@ pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
 pub mod people;
+pub mod placements;
 pub mod runs;
 pub mod sessions;
 pub mod setup;
+pub mod staging;
+pub mod subscriptions;
+pub mod terms;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
