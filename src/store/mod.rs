@@ -22,6 +22,8 @@ pub mod customer;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod monitors;
+pub mod observations;
 pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
@@ -33,6 +35,7 @@ pub mod setup;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod windows;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
