@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
+pub mod pages;
 pub mod problem;
 
 pub use problem::Problem;
