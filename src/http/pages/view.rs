@@ -284,6 +284,14 @@ impl Answer {
         }
     }
 
+    /// Whether the figure is a phrase, which is set smaller than an amount.
+    pub fn is_words(&self) -> bool {
+        match self {
+            Answer::Owed { .. } | Answer::Nothing { .. } | Answer::OnRequest { .. } => false,
+            Answer::SoFar { .. } | Answer::Checking { .. } => true,
+        }
+    }
+
     pub fn note(&self) -> &str {
         match self {
             Answer::Owed { note, .. }
@@ -343,7 +351,7 @@ pub struct Ask {
 }
 
 /// C2: what happened in one month.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "month.html")]
 pub struct MonthPage {
     pub shell: Shell,
@@ -372,7 +380,7 @@ pub struct MonthPage {
 }
 
 /// C3 on one page: "Ask us to look again". Posts `ground` (cost_more, record_wrong, both), `words`, `amount`, `contact`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "claim_form.html")]
 pub struct ClaimFormPage {
     pub shell: Shell,
@@ -599,7 +607,7 @@ pub struct Disagree {
 }
 
 /// C4: where one claim stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "claim.html")]
 pub struct ClaimPage {
     pub shell: Shell,
@@ -636,7 +644,7 @@ pub struct OwnClaimRow {
 }
 
 /// The customer's claims.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "claims.html")]
 pub struct ClaimsPage {
     pub shell: Shell,
@@ -660,7 +668,7 @@ pub struct CreditRow {
 }
 
 /// C5: the customer's credits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "credits.html")]
 pub struct CreditsPage {
     pub shell: Shell,
@@ -701,6 +709,16 @@ pub struct Due {
     pub tone: Tone,
 }
 
+impl Due {
+    /// As a sentence's start: "Due in 3 h 20 min", "Late by 2 h".
+    pub fn words(&self) -> String {
+        match self.tone {
+            Tone::Late => self.left.clone(),
+            Tone::Plain | Tone::Soon => format!("Due in {}", self.left),
+        }
+    }
+}
+
 /// One row of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRow {
@@ -718,7 +736,7 @@ pub struct QueueRow {
 }
 
 /// A1: claims to decide. The filter is a GET form of `state` and `find`, and the URL carries it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "queue.html")]
 pub struct QueuePage {
     pub shell: Shell,
@@ -835,7 +853,7 @@ impl Side {
 }
 
 /// A2: one case; with [`Side::Agree`] also the supervisor's page for one claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "case.html")]
 pub struct CasePage {
     pub shell: Shell,
@@ -891,7 +909,7 @@ pub struct RunRow {
 }
 
 /// What waits for a second person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "approvals.html")]
 pub struct ApprovalsPage {
     pub shell: Shell,
@@ -1052,7 +1070,7 @@ impl RunSide {
 }
 
 /// S1: one credit run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "run.html")]
 pub struct RunPage {
     pub shell: Shell,
@@ -1089,7 +1107,7 @@ pub struct DemoPerson {
 }
 
 /// C1 in the demo: pick a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
     pub shell: Shell,
@@ -1100,7 +1118,7 @@ pub struct SignInPage {
 }
 
 /// A page that cannot be shown, in words, with the request's id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage {
     pub shell: Shell,
