@@ -23,6 +23,7 @@ pub mod claims;
 pub mod credit_runs;
 pub mod health;
 pub mod ledger;
+pub mod pages;
 pub mod problem;
 pub mod router;
 
