@@ -7,4 +7,5 @@ pub mod clock;
 pub mod domain;
 pub mod flows;
 pub mod http;
+pub mod pg;
 pub mod store;

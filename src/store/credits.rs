@@ -376,3 +376,11 @@ pub async fn addressees(conn: &mut PgConnection, accounts: &[Uuid]) -> Result<Ha
     .await?;
     Ok(rows.into_iter().map(|row| (AccountId(row.account_id), row)).collect())
 }
+
+/// How billing addresses one account that is there.
+pub async fn addressee(conn: &mut PgConnection, account: AccountId) -> Result<Addressee, Error> {
+    addressees(conn, &[account.0])
+        .await?
+        .remove(&account)
+        .ok_or_else(|| Error::Corrupt(format!("account has no row for {account}")))
+}

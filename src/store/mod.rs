@@ -22,7 +22,9 @@ pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
 pub mod people;
+pub mod runs;
 pub mod sessions;
+pub mod setup;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
