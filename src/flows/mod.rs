@@ -13,7 +13,7 @@ pub mod act_on_claim;
 pub mod answer_credits;
 pub mod apply_credit_run;
 pub mod approve_credit_run;
-// pub mod assess_period;
+pub mod assess_period;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;

@@ -17,6 +17,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
+pub mod assessments;
 pub mod auth;
 pub mod billing;
 pub mod claims;
@@ -40,6 +41,10 @@ pub struct App {
 }
 
 impl App {
+    pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
+        App { pool, clock, issuers, jobs: Arc::default() }
+    }
+
     /// Something was written that a job will want to see.
     pub fn wake_jobs(&self) {
         self.jobs.notify_one();

@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::Error;
 use super::evidence::instant;
+use crate::domain::terms::Terms;
 use crate::domain::time::Instant;
 
 /// One version of a plan's terms, approved or not.
@@ -104,6 +105,11 @@ pub async fn find(conn: &mut PgConnection, plan: &str, version: i32) -> Result<O
     row.map(Record::version).transpose()
 }
 
+/// The names of all plans that have terms, approved or not.
+pub async fn plans(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    Ok(sqlx::query_scalar(r"SELECT plan FROM plan ORDER BY plan").fetch_all(conn).await?)
+}
+
 /// Every version of a plan's terms, the newest first.
 pub async fn of_plan(conn: &mut PgConnection, plan: &str) -> Result<Vec<Version>, Error> {
     let rows: Vec<Record> = sqlx::query_as(
@@ -115,6 +121,14 @@ pub async fn of_plan(conn: &mut PgConnection, plan: &str) -> Result<Vec<Version>
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Record::version).collect()
+}
+
+impl Version {
+    /// The document, read.
+    pub fn terms(&self) -> Result<Terms, Error> {
+        serde_json::from_value(self.body.clone())
+            .map_err(|error| Error::Corrupt(format!("terms.body of {} version {}: {error}", self.plan, self.version)))
+    }
 }
 
 #[derive(FromRow)]
