@@ -4,6 +4,9 @@
 //! planned time cut, clock, minimum length, cut to the period, weighted, measured, schedule, base, combined, capped, rounded,
 //! payout. Nothing here makes sentences: see [`super::receipt`].
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +16,13 @@ use super::money::{Currency, Money, MoneyError};
 use super::period::{Month, Zone};
 use super::placement::MailboxHistory;
 use super::ratio::{Overflow, Ratio};
-use super::terms::{Percent, Terms};
+use super::terms::{
+    Base, Cap, Combination, FeeOf, MILLION, Measure, Per, Percent, Planned, RemovesFrom, RoundingPoint, RoundingTerms,
+    Terms, TimePromised, ZoneOf,
+};
 use super::time::{Instant, Interval};
 use super::window::{Capability, Impact, OutageWindow};
+use super::{base, overlay, schedule};
 
 /// All that a sum depends on. The same inputs give the same sum, in whatever order their lists are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,4 +316,304 @@ pub enum AssessError {
     Overflow(#[from] Overflow),
     #[error(transparent)]
     Money(#[from] MoneyError),
+}
+
+/// Assesses one account, one subscription, one month.
+pub fn assess(inputs: &Inputs) -> Result<Assessment, AssessError> {
+    let terms = &inputs.terms;
+    let zone = zone(inputs);
+    let period = inputs.period.interval(zone);
+    let (windows, horizon) = overlay::windows(inputs, period)?;
+    let histories = histories(&inputs.mailboxes, horizon, period)?;
+    let mut blockers = Vec::new();
+    if inputs.as_of < period.end() {
+        blockers.push(Blocker::PeriodNotOver { ends: period.end() });
+    }
+    let mut groups = Vec::with_capacity(histories.len());
+    for ((stays, contested), mailboxes) in histories {
+        if contested {
+            blockers.extend(mailboxes.iter().map(|mailbox| Blocker::ContestedPlacement { mailbox: mailbox.clone() }));
+        }
+        let judged = overlay::judge(&windows, &stays, period, terms);
+        groups.extend(group(mailboxes, &stays, contested, judged, period, terms)?);
+    }
+    worst_first(&mut groups)?;
+    let lines = lines(&mut groups, &windows);
+    blockers.extend(window_blockers(&lines, &windows));
+    let total = total(&groups, &lines, period, terms)?;
+    let (fees, fee_blockers) = match needed_days(&groups, zone) {
+        Some(needed) => base::fees(&inputs.charges, inputs.period, needed, inputs.account.currency)?,
+        None => (None, Vec::new()),
+    };
+    blockers.extend(fee_blockers);
+    let parts = parts(&groups, fees.as_ref(), terms)?;
+    let exact = parts.iter().try_fold(Ratio::ZERO, |sum, part| sum.plus(part.exact))?;
+    let capped = capped(exact, fees.as_ref(), inputs)?;
+    let outcome = outcome(capped, &total, &lines, inputs)?;
+    Ok(Assessment { zone, period, lines, groups, total, parts, fees, exact, capped, outcome, blockers })
+}
+
+/// The zone whose midnights the period begins and ends at.
+fn zone(inputs: &Inputs) -> Zone {
+    match inputs.terms.time.zone {
+        ZoneOf::Account => inputs.account.zone,
+        ZoneOf::Operator => inputs.operator_zone,
+        ZoneOf::Named { zone } => zone,
+    }
+}
+
+/// Where mailboxes lived, and whether that is contested.
+type History<'a> = (Vec<(Interval, &'a str)>, bool);
+
+/// The mailboxes by history: those that share one are judged once.
+fn histories(
+    mailboxes: &[MailboxHistory],
+    horizon: Interval,
+    period: Interval,
+) -> Result<Vec<(History<'_>, Vec<String>)>, AssessError> {
+    let mut sorted: Vec<&MailboxHistory> = mailboxes.iter().collect();
+    sorted.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0].mailbox == pair[1].mailbox && pair[0] != pair[1]) {
+        return Err(AssessError::MailboxTwice { mailbox: twice[0].mailbox.clone() });
+    }
+    sorted.dedup_by(|a, b| a.mailbox == b.mailbox);
+    let mut known: HashMap<History<'_>, usize> = HashMap::new();
+    let mut histories: Vec<(History<'_>, Vec<String>)> = Vec::new();
+    for mailbox in sorted {
+        let history = overlay::stays(mailbox, horizon, period)?;
+        if let Some(at) = known.get(&history) {
+            histories[*at].1.push(mailbox.mailbox.clone());
+        } else {
+            known.insert(history.clone(), histories.len());
+            histories.push((history, vec![mailbox.mailbox.clone()]));
+        }
+    }
+    Ok(histories)
+}
+
+/// Measures one history and finds its tier; none where the mailboxes were not there in the period.
+fn group(
+    mailboxes: Vec<String>,
+    stays: &[(Interval, &str)],
+    contested: bool,
+    judged: overlay::Judged,
+    period: Interval,
+    terms: &Terms,
+) -> Result<Option<Group>, AssessError> {
+    let (stays, existed) = overlay::in_period(stays, period);
+    if stays.is_empty() {
+        return Ok(None);
+    }
+    let Measure::UptimeRatio { per: Per::Mailbox, of } = terms.measure;
+    let promised = match of {
+        TimePromised::WholePeriod => period.micros(),
+        TimePromised::WhileItExisted => existed.micros(),
+    };
+    let promised_micros = match terms.planned {
+        Planned::Counts | Planned::Excused { removes_from: RemovesFrom::Numerator, .. } => promised,
+        Planned::Excused { removes_from: RemovesFrom::NumeratorAndDenominator, .. } => promised - judged.excused_micros,
+    };
+    let weighted_micros = Ratio::new(judged.weighted, MILLION.into())?;
+    let uptime = schedule::uptime(weighted_micros, promised_micros)?;
+    let line = |felt: overlay::Felt| GroupLine {
+        line: felt.window,
+        measured_micros: felt.measured_micros,
+        counted_micros: felt.counted_micros,
+        uncounted: felt.uncounted,
+        outside_period_micros: felt.outside_period_micros,
+    };
+    Ok(Some(Group {
+        mailboxes,
+        stays,
+        contested,
+        promised_micros,
+        counted_micros: judged.counted_micros,
+        weighted_micros,
+        excused_micros: judged.excused_micros,
+        uptime,
+        tier: schedule::tier(uptime, &terms.schedule)?,
+        // What touched them only outside the period is another month's.
+        lines: judged.felt.into_iter().filter(|felt| felt.measured_micros > 0).map(line).collect(),
+        pieces: judged.pieces,
+    }))
+}
+
+/// Sorts by uptime, then by time down, then by name, so that the same facts always stand in the same order.
+fn worst_first(groups: &mut [Group]) -> Result<(), AssessError> {
+    let mut overflow = None;
+    groups.sort_by(|a, b| {
+        let by_uptime = a.uptime.compared(b.uptime).unwrap_or_else(|error| {
+            overflow = Some(error);
+            Ordering::Equal
+        });
+        by_uptime
+            .then_with(|| b.counted_micros.cmp(&a.counted_micros))
+            .then_with(|| b.lines.len().cmp(&a.lines.len()))
+            .then_with(|| a.mailboxes.cmp(&b.mailboxes))
+    });
+    overflow.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The windows that any group felt, by start; groups name windows by the index of their line from here on.
+fn lines(groups: &mut [Group], windows: &[overlay::Laid<'_>]) -> Vec<Line> {
+    let mut index: Vec<Option<usize>> = vec![None; windows.len()];
+    let mut lines = Vec::new();
+    for (window, laid) in windows.iter().enumerate() {
+        let felt = |group: &Group| group.lines.iter().find(|line| line.line == window).cloned();
+        let touched = groups.iter().enumerate().filter_map(|(at, group)| felt(group).map(|line| (at, group, line)));
+        let mailboxes = touched.clone().map(|(_, group, _)| group.mailboxes.len()).sum();
+        // The worst group if it felt the window; else the one that it cost most, the first of those.
+        let Some((group, _, line)) = touched
+            .min_by_key(|(at, _, line)| (*at != 0, Reverse(line.counted_micros), Reverse(line.measured_micros), *at))
+        else {
+            continue;
+        };
+        index[window] = Some(lines.len());
+        lines.push(Line {
+            window: laid.window.id,
+            version: laid.window.version,
+            capability: laid.window.capability.clone(),
+            impact: laid.window.impact,
+            start: laid.window.start,
+            end: laid.window.end,
+            notice: laid.notice,
+            mailboxes,
+            group,
+            measured_micros: line.measured_micros,
+            counted_micros: line.counted_micros,
+            uncounted: line.uncounted,
+            outside_period_micros: line.outside_period_micros,
+        });
+    }
+    let renamed = |window: &mut usize| *window = index.get(*window).copied().flatten().unwrap_or(*window);
+    let renamed_whys = |parts: &mut Vec<Uncounted>| {
+        for part in parts {
+            match &mut part.why {
+                Why::Overlap { line } | Why::Planned { line } => renamed(line),
+                Why::Retracted
+                | Why::NotPromised
+                | Why::DelayTooShort
+                | Why::ImpactNotCounted
+                | Why::OtherCapabilityWorked
+                | Why::OutageTooShort => {}
+            }
+        }
+    };
+    for group in groups {
+        group.pieces.iter_mut().for_each(|piece| renamed(&mut piece.line));
+        for line in &mut group.lines {
+            renamed(&mut line.line);
+            renamed_whys(&mut line.uncounted);
+        }
+    }
+    lines.iter_mut().for_each(|line| renamed_whys(&mut line.uncounted));
+    lines
+}
+
+/// A window that touched the account and that the money depends on holds it back until it is closed and signed off.
+fn window_blockers(lines: &[Line], windows: &[overlay::Laid<'_>]) -> Vec<Blocker> {
+    let mut blockers = Vec::new();
+    let touched = |laid: &&overlay::Laid<'_>| laid.matters() && lines.iter().any(|line| line.window == laid.window.id);
+    for laid in windows.iter().filter(touched) {
+        let window = laid.window.id;
+        if laid.window.end.is_none() {
+            blockers.push(Blocker::WindowOpen { window });
+        }
+        if !laid.window.is_confirmed() {
+            let mut said = laid.window.reports.iter().map(|report| (report.start, report.end));
+            let first = said.next();
+            let agreed = said.all(|one| Some(one) == first);
+            blockers.push(if agreed {
+                Blocker::WindowNotConfirmed { window }
+            } else {
+                Blocker::WindowDisputed { window }
+            });
+        }
+    }
+    blockers
+}
+
+fn total(groups: &[Group], lines: &[Line], period: Interval, terms: &Terms) -> Result<Total, AssessError> {
+    let promised = schedule::promised(&terms.schedule).ok_or(AssessError::NoTiers)?;
+    let count = |counts: fn(&Group) -> bool| {
+        groups.iter().filter(|group| counts(group)).map(|group| group.mailboxes.len()).sum::<usize>()
+    };
+    let worst = groups.first();
+    Ok(Total {
+        mailboxes: count(|_| true),
+        affected: count(|group| group.counted_micros > 0),
+        missed: count(|group| group.tier.is_some()),
+        measured_micros: lines.iter().filter(|line| line.group == 0).map(|line| line.measured_micros).sum(),
+        counted_micros: worst.map_or(0, |group| group.counted_micros),
+        weighted_micros: worst.map_or(Ratio::ZERO, |group| group.weighted_micros),
+        uptime: worst.map_or(Ratio::ONE, |group| group.uptime),
+        promised,
+        allowed_micros: schedule::allowed(promised, worst.map_or(period.micros(), |group| group.promised_micros))?,
+        tier: worst.and_then(|group| group.tier),
+    })
+}
+
+/// The local days for which a fee is needed: those on which mailboxes that missed the promise were there.
+fn needed_days(groups: &[Group], zone: Zone) -> Option<(NaiveDate, NaiveDate)> {
+    let stays = || groups.iter().filter(|group| group.tier.is_some()).flat_map(|group| &group.stays);
+    let first = stays().map(|stay| stay.interval.start()).min()?;
+    let last = stays().map(|stay| stay.interval.end()).max()?;
+    Some((zone.local(first).date_naive(), zone.local(last.plus(-1)).date_naive().succ_opt()?))
+}
+
+/// What the mailboxes of each missed tier are due.
+fn parts(groups: &[Group], fees: Option<&Fees>, terms: &Terms) -> Result<Vec<Part>, AssessError> {
+    let Base::ChargedFee { of: FeeOf::AffectedMailboxes } = terms.base;
+    let Combination::SumOfMailboxes = terms.combination;
+    let mut parts = Vec::new();
+    for (tier, paid) in schedule::tiers(&terms.schedule).iter().enumerate().rev() {
+        let missed = groups.iter().filter(|group| group.tier == Some(tier));
+        let mailboxes: usize = missed.map(|group| group.mailboxes.len()).sum();
+        if mailboxes == 0 {
+            continue;
+        }
+        let fee = fees.map_or(Ratio::ZERO, |fees| fees.per_mailbox);
+        let count = Ratio::whole(i128::try_from(mailboxes).map_err(|_| Overflow)?);
+        let exact = count.times(fee)?.times(paid.credit_percent.ratio())?;
+        parts.push(Part { tier, credit_percent: paid.credit_percent, mailboxes, exact });
+    }
+    Ok(parts)
+}
+
+fn capped(exact: Ratio, fees: Option<&Fees>, inputs: &Inputs) -> Result<Ratio, AssessError> {
+    let mut capped = exact;
+    for cap in &inputs.terms.caps {
+        let most = match cap {
+            Cap::PercentOfPeriodFee { percent } => {
+                fees.map_or(Ratio::ZERO, |fees| fees.whole).times(percent.ratio())?
+            }
+            Cap::AmountPerPeriod { amount } => {
+                Money::zero(inputs.account.currency).plus(*amount)?;
+                Ratio::try_from(amount.decimal())?
+            }
+        };
+        if capped.compared(most)? == Ordering::Greater {
+            capped = most;
+        }
+    }
+    Ok(capped)
+}
+
+fn outcome(capped: Ratio, total: &Total, lines: &[Line], inputs: &Inputs) -> Result<Outcome, AssessError> {
+    let RoundingTerms { mode, at: RoundingPoint::AccountTotal } = inputs.terms.rounding;
+    let amount = Money::rounded(capped.for_rounding()?, inputs.account.currency, mode)?;
+    let why = if amount.is_positive() {
+        return Ok(Outcome::Credit { amount });
+    } else if total.mailboxes == 0 {
+        NothingWhy::NoMailboxes
+    } else if lines.is_empty() {
+        NothingWhy::NoOutage
+    } else if total.affected == 0 {
+        NothingWhy::NothingCounted
+    } else if total.missed == 0 {
+        NothingWhy::PromiseKept
+    } else {
+        NothingWhy::NothingToCredit
+    };
+    Ok(Outcome::NothingDue { why })
 }

@@ -78,12 +78,18 @@ impl Ratio {
         self.numerator > 0
     }
 
-    /// The nearest decimal of 28 digits: exact where a finite one of that length exists. Only what is rounded next, or
-    /// only shown, may be taken from here.
-    pub fn decimal(self) -> Result<Decimal, Overflow> {
-        let numerator = Decimal::try_from_i128_with_scale(self.numerator, 0).map_err(|_| Overflow)?;
-        let denominator = Decimal::try_from_i128_with_scale(self.denominator, 0).map_err(|_| Overflow)?;
-        numerator.checked_div(denominator).ok_or(Overflow)
+    /// A decimal that every rounding mode to at most [`PLACES`] places treats as it would the fraction itself: its digits
+    /// up to there, and one more that only says whether anything follows. To be rounded next, not to be counted with.
+    pub fn for_rounding(self) -> Result<Decimal, Overflow> {
+        let (mut digits, mut rest) = (self.numerator.abs() / self.denominator, self.numerator.abs() % self.denominator);
+        for _ in 0..PLACES {
+            let ten = rest.checked_mul(10).ok_or(Overflow)?;
+            digits = digits.checked_mul(10).and_then(|all| all.checked_add(ten / self.denominator)).ok_or(Overflow)?;
+            rest = ten % self.denominator;
+        }
+        let more = i128::from(rest > 0);
+        let digits = digits.checked_mul(10).and_then(|all| all.checked_add(more)).ok_or(Overflow)?;
+        Decimal::try_from_i128_with_scale(digits * self.numerator.signum(), PLACES + 1).map_err(|_| Overflow)
     }
 
     /// For people: rounded half up to `places`, after every comparison has been made.

@@ -16,9 +16,15 @@ pub mod answer_credits;
 pub mod apply_credit_run;
 pub mod approve_credit_run;
 pub mod confirm_outage;
+pub mod assess_period;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
+mod load;
+pub mod load_accounts;
+pub mod load_charges;
+pub mod load_placements;
+pub mod load_subscriptions;
 pub mod once;
 pub mod post_claims;
 pub mod propose_credit_run;
@@ -27,6 +33,7 @@ pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod take_alerts;
 // pub mod assess_period;
+pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.
 pub fn system_actor(part: &str) -> Actor {

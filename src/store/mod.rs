@@ -11,22 +11,31 @@ use crate::domain::ids::AccountId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
+pub mod accounts;
 pub mod audit;
 pub mod books;
+pub mod charges;
 pub mod claims;
+pub mod copy;
 pub mod credits;
+pub mod customer;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod inputs;
 pub mod machine_tokens;
 pub mod monitors;
 pub mod observations;
 pub mod operator;
 pub mod outbox;
 pub mod people;
+pub mod placements;
 pub mod runs;
 pub mod sessions;
 pub mod setup;
+pub mod staging;
+pub mod subscriptions;
+pub mod terms;
 pub mod windows;
 
 /// A transaction that a flow opened.
