@@ -9,9 +9,11 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::document;
 use super::money::{Money, Rounding};
 use super::period::Zone;
 use super::ratio::Ratio;
+use super::refusal::Refusal;
 use super::window::Capability;
 
 /// One version of what a plan promises.
@@ -350,5 +352,118 @@ impl Serialize for Percent {
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Something that keeps terms from being published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A JSON pointer into the document, such as `/schedule/tiers/1/credit_percent`.
+    pub pointer: String,
+    pub message: String,
+}
+
+impl Terms {
+    /// Reads a document in YAML or JSON. What is unknown, missing or no such word is refused with its line; whether the
+    /// whole makes sense is for [`Terms::lint`].
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        document::parse(text)
+    }
+
+    /// What is wrong with terms that can be read; nothing when they may be published.
+    pub fn lint(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut find = |pointer: String, message: String| findings.push(Finding { pointer, message });
+        for (pointer, text) in [("/name", &self.name), ("/promise", &self.promise)] {
+            if text.trim().is_empty() {
+                find(pointer.to_owned(), "It must not be empty.".to_owned());
+            }
+        }
+        self.lint_down(&mut find);
+        self.lint_tiers(&mut find);
+        for (index, cap) in self.caps.iter().enumerate() {
+            let nothing = match cap {
+                Cap::PercentOfPeriodFee { percent } => percent.0.is_zero(),
+                Cap::AmountPerPeriod { amount } => !amount.is_positive(),
+            };
+            if nothing {
+                find(format!("/caps/{index}"), "Under this cap nothing is ever paid.".to_owned());
+            }
+        }
+        findings
+    }
+
+    fn lint_down(&self, find: &mut impl FnMut(String, String)) {
+        let promised = &self.down.capabilities;
+        if promised.is_empty() {
+            find("/down/capabilities".to_owned(), "Terms must promise at least one capability.".to_owned());
+        }
+        for (index, one) in promised.iter().enumerate() {
+            if one.0.trim().is_empty() {
+                find(format!("/down/capabilities/{index}"), "It must not be empty.".to_owned());
+            }
+            let others = promised.iter().enumerate().filter(|(other, _)| *other != index);
+            if let Some((_, whole)) =
+                others.clone().find(|(other, whole)| one.is_within(whole) && (one != *whole || *other < index))
+            {
+                find(
+                    format!("/down/capabilities/{index}"),
+                    format!("{} is already promised as {}; say each only once.", one.0, whole.0),
+                );
+            }
+        }
+        if let Delayed::Counts { weight_percent, .. } = self.down.delayed
+            && weight_percent.0.is_zero()
+        {
+            find(
+                "/down/delayed/weight_percent".to_owned(),
+                "A weight of 0 counts nothing: write never_counts.".to_owned(),
+            );
+        }
+    }
+
+    fn lint_tiers(&self, find: &mut impl FnMut(String, String)) {
+        let Schedule::TiersByUptime { boundary, tiers } = &self.schedule;
+        if tiers.is_empty() {
+            find("/schedule/tiers".to_owned(), "Terms must have at least one tier.".to_owned());
+        }
+        for (index, tier) in tiers.iter().enumerate() {
+            let at = |field: &str| format!("/schedule/tiers/{index}/{field}");
+            if tier.credit_percent.0.is_zero() {
+                find(at("credit_percent"), "A tier that credits nothing is a hole in the table.".to_owned());
+            }
+            if *boundary == Boundary::AtOrBelow && tier.uptime_below.0 == Decimal::ONE_HUNDRED {
+                find(at("uptime_below"), "At or below 100 % is missed by everybody, always.".to_owned());
+            }
+            if tier.uptime_below.0.is_zero() && *boundary == Boundary::Below {
+                find(at("uptime_below"), "Nothing is below 0 %: this tier is never reached.".to_owned());
+            }
+            let Some(above) = index.checked_sub(1).and_then(|above| tiers.get(above)) else { continue };
+            if tier.uptime_below.0 == above.uptime_below.0 {
+                find(at("uptime_below"), format!("Two tiers begin at {} %: they overlap.", tier.uptime_below));
+            } else if tier.uptime_below.0 > above.uptime_below.0 {
+                find(
+                    at("uptime_below"),
+                    format!(
+                        "{} comes after {}: write tiers from the highest uptime down.",
+                        tier.uptime_below, above.uptime_below
+                    ),
+                );
+            }
+            if tier.credit_percent.0 <= above.credit_percent.0 {
+                find(
+                    at("credit_percent"),
+                    format!(
+                        "The tiers fall: below {} % credits {} %, and below {} % no more than {} %.",
+                        above.uptime_below, above.credit_percent, tier.uptime_below, tier.credit_percent
+                    ),
+                );
+            }
+        }
+    }
+
+    /// SHA-256 of the document's meaning, in hexadecimal: notation, comments and the order of fields do not matter.
+    pub fn hash(&self) -> String {
+        document::hash(self)
     }
 }
