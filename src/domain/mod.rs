@@ -12,7 +12,6 @@ pub mod claim;
 pub mod credit;
 pub mod feed;
 pub mod case;
-pub mod charge;
 mod document;
 pub mod ids;
 pub mod money;
