@@ -8,4 +8,5 @@ pub mod domain;
 pub mod flows;
 pub mod http;
 pub mod pg;
+pub mod sources;
 pub mod store;

@@ -28,6 +28,7 @@ pub mod propose_credit_run;
 pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;
+pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.
 pub fn system_actor(part: &str) -> Actor {

@@ -240,6 +240,14 @@ impl Place {
         if self.owns_socket_dir() { Ok(()) } else { Err(PgError::UnsafeSocketFolder { path, uid: self.user.uid }) }
     }
 
+    /// Removes the socket of a server that is gone. Like `postmaster.pid`, the file beside it names a process, and while that
+    /// is a zombie no new server starts.
+    pub(super) fn remove_socket(&self) {
+        let socket = socket_in(&self.socket_dir());
+        let _ = fs::remove_file(&socket);
+        let _ = fs::remove_file(socket.with_added_extension("lock"));
+    }
+
     /// Takes a folder under `/tmp` away again.
     pub(super) fn remove_socket_dir(&self) {
         if !self.socket_dir().starts_with(&self.root) {

@@ -75,6 +75,7 @@ impl Server {
 
     fn start(place: &Place, programs: &Programs, durable: bool) -> Result<Server, PgError> {
         place.make_socket_dir()?;
+        place.remove_socket();
         let log = place.make_log()?;
         let (for_stdout, for_stderr) =
             log.try_clone().and_then(|first| Ok((first, log.try_clone()?))).map_err(io_error("share the log"))?;

@@ -18,9 +18,12 @@ pub mod charges;
 pub mod claims;
 pub mod copy;
 pub mod credits;
+pub mod customer;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod monitors;
+pub mod observations;
 pub mod machine_tokens;
 pub mod operator;
 pub mod outbox;
@@ -32,6 +35,7 @@ pub mod setup;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod windows;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
