@@ -284,13 +284,13 @@ impl Lanes {
     /// Stretches that belong into one picture: intervals less than a day apart, each stretch with a quarter of its length
     /// on both sides, out to the next quarter of a local day.
     pub fn windows(intervals: &[Interval], zone: Zone) -> Vec<Interval> {
-        let widened = intervals.iter().filter_map(|one| {
-            Interval::new(one.start().plus(-DAY / 2), one.end().plus(DAY / 2)).ok()
-        });
+        let widened =
+            intervals.iter().filter_map(|one| Interval::new(one.start().plus(-DAY / 2), one.end().plus(DAY / 2)).ok());
         let groups: IntervalSet = widened.collect();
-        let narrowed = groups.intervals().iter().filter_map(|group| {
-            Interval::new(group.start().plus(DAY / 2), group.end().plus(-DAY / 2)).ok()
-        });
+        let narrowed = groups
+            .intervals()
+            .iter()
+            .filter_map(|group| Interval::new(group.start().plus(DAY / 2), group.end().plus(-DAY / 2)).ok());
         narrowed.filter_map(|stretch| around(stretch, zone)).collect()
     }
 
