@@ -28,6 +28,7 @@ pub mod load_subscriptions;
 pub mod once;
 pub mod post_claims;
 pub mod propose_credit_run;
+pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;
 pub mod set_up_monitors;
