@@ -125,14 +125,6 @@ pub async fn of_plan(conn: &mut PgConnection, plan: &str) -> Result<Vec<Version>
     rows.into_iter().map(Record::version).collect()
 }
 
-impl Version {
-    /// The document, read.
-    pub fn terms(&self) -> Result<Terms, Error> {
-        serde_json::from_value(self.body.clone())
-            .map_err(|error| Error::Corrupt(format!("terms.body of {} version {}: {error}", self.plan, self.version)))
-    }
-}
-
 #[derive(FromRow)]
 struct Record {
     plan: String,
