@@ -405,7 +405,9 @@ async fn the_application_cannot_rewrite_who_was_given_what() {
     }
     let desk = desk().await;
     let refused = async |pool: &PgPool, statement: &'static str| {
-        let error = sqlx::raw_sql(statement).execute(pool).await.unwrap_err();
+        let mut tx = pool.begin().await.unwrap();
+        let error = sqlx::raw_sql(statement).execute(&mut *tx).await.unwrap_err();
+        tx.rollback().await.unwrap();
         error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()))
     };
     for statement in [
@@ -416,9 +418,9 @@ async fn the_application_cannot_rewrite_who_was_given_what() {
         "DELETE FROM person",
         "UPDATE session SET actor = '{}'",
         "UPDATE session SET absolute_until = now()",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM session",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM machine_token",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM person",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM session",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM machine_token",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM person",
     ] {
         assert_eq!(refused(&desk.database.app, statement).await.as_deref(), Some("42501"), "{statement}");
     }
