@@ -18,6 +18,7 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
 pub mod auth;
+pub mod batches;
 pub mod billing;
 pub mod claims;
 pub mod credit_runs;
@@ -26,6 +27,7 @@ pub mod ledger;
 pub mod pages;
 pub mod problem;
 pub mod router;
+pub mod terms;
 
 pub use problem::Problem;
 
