@@ -7,6 +7,7 @@ pub mod clock;
 pub mod domain;
 pub mod flows;
 pub mod http;
+pub mod jobs;
 pub mod pg;
 pub mod sources;
 pub mod store;

@@ -117,7 +117,7 @@ async fn desk() -> Desk {
     .unwrap();
     let machines = MachineKey::load_or_create(&folder.join("data")).unwrap();
     let issuers = Arc::new(Issuers::load(&config).await.unwrap().with_machines(&machines));
-    let app = App { pool: database.app.clone(), clock: Clock::real(), issuers };
+    let app = App::new(database.app.clone(), Clock::real(), issuers);
     let router = Router::new()
         .route("/v1/protected", get(protected))
         .route("/page", get(page))

@@ -13,7 +13,7 @@ use super::time::Instant;
 use super::window::{Capability, Correction, Impact, Scope};
 
 /// The whole document, as operations write it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Monitors {
     #[serde(default)]
@@ -25,7 +25,7 @@ pub struct Monitors {
 }
 
 /// How a source speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     Alertmanager,
@@ -40,7 +40,7 @@ impl SourceKind {
 }
 
 /// One monitor, by the name that its token carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Source {
 }
 
 /// What the alert `alertname` means when one of `sources` sends it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RuleEntry {
     pub sources: Vec<String>,
     pub alertname: String,
@@ -60,7 +60,7 @@ pub struct RuleEntry {
 }
 
 /// What an alert means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "means", rename_all = "snake_case")]
 pub enum Rule {
     /// The source is alive, as long as it fires: a Watchdog.
@@ -72,7 +72,7 @@ pub enum Rule {
 }
 
 /// How an alert becomes an outage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutageRule {
     /// The label whose value is the component's name.
@@ -101,12 +101,14 @@ impl OutageRule {
 }
 
 /// Which mailboxes the component served, from an instant on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
     pub name: String,
+    #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
     pub from: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub to: Option<Instant>,
     pub scope: Scope,
 }
@@ -207,6 +209,14 @@ impl Mapping {
             Rule::Outage(rule) => Some(rule),
             Rule::Heartbeat | Rule::Ignored => None,
         }
+    }
+
+    /// The alerts that speak of outages: source and name.
+    pub fn outage_alerts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|((source, name), rule)| match rule {
+            Rule::Outage(_) => Some((source.as_str(), name.as_str())),
+            Rule::Heartbeat | Rule::Ignored => None,
+        })
     }
 
     /// The rules whose alerts may speak of `group`: source, alert name, and the label that names the component.

@@ -16,8 +16,9 @@ const MOST_SHARDS: usize = 1_000;
 
 /// What a mailbox can do: data, not code. `receive`, `send` and `access` are the operator's to extend; a child is written
 /// after its parent, `access.webmail`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
+#[schema(example = "receive")]
 pub struct Capability(pub String);
 
 impl Capability {
@@ -41,7 +42,7 @@ impl Capability {
 }
 
 /// Which mailboxes a window is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every mailbox.
@@ -79,7 +80,7 @@ impl Scope {
 }
 
 /// How bad it was. Terms say what each is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Impact {
     /// It did not work at all.
@@ -104,26 +105,36 @@ impl Impact {
 }
 
 /// When planned work was announced, and for when. What runs over the announced interval is not planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Announcement {
+    #[schema(value_type = String, example = "2026-10-11T00:00:00Z")]
     pub announced_at: Instant,
+    #[schema(value_type = Object, example = json!({"start": "2026-10-12T16:10:00Z", "end": "2026-10-12T17:10:00Z"}))]
     pub interval: Interval,
 }
 
 /// Whether a window may move money. Only a confirmed one may.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum WindowState {
     Provisional,
-    Confirmed { by: String, at: Instant },
-    Retracted { by: String, at: Instant },
+    Confirmed {
+        by: String,
+        #[schema(value_type = String)]
+        at: Instant,
+    },
+    Retracted {
+        by: String,
+        #[schema(value_type = String)]
+        at: Instant,
+    },
 }
 
 /// How an observed time became the real one: alerts start late, by the rule's `for:` and a scrape interval, and may be held
 /// on by `keep_firing_for`. Real start = observed start - `for_seconds` - `scrape_seconds`; real end = observed end -
 /// `keep_firing_seconds`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
     pub for_seconds: u32,
@@ -132,29 +143,34 @@ pub struct Correction {
 }
 
 /// What one source said of a window, after correction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// The monitor, or the person who entered it by hand.
     pub source: String,
+    #[schema(value_type = String, example = "2026-10-12T17:10:00Z")]
     pub start: Instant,
     /// None while it goes on.
+    #[schema(value_type = Option<String>, example = "2026-10-13T15:10:00Z")]
     pub end: Option<Instant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correction: Option<Correction>,
 }
 
 /// One version of one window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutageWindow {
+    #[schema(value_type = uuid::Uuid)]
     pub id: WindowId,
     /// 1 for the first version; each correction is the next.
     pub version: i32,
     pub scope: Scope,
     pub capability: Capability,
+    #[schema(value_type = String, example = "2026-10-12T17:10:00Z")]
     pub start: Instant,
     /// None while it goes on.
+    #[schema(value_type = Option<String>, example = "2026-10-13T15:10:00Z")]
     pub end: Option<Instant>,
     pub impact: Impact,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,9 +314,11 @@ pub struct WindowChange {
 }
 
 /// The earliest and the latest of several times that lie too far apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Spread {
+    #[schema(value_type = String)]
     pub earliest: Instant,
+    #[schema(value_type = String)]
     pub latest: Instant,
 }
 
@@ -313,7 +331,7 @@ impl Spread {
 }
 
 /// How the sources of a window contradict each other. At least one of the two is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Disagreement {
     pub starts: Option<Spread>,
     pub ends: Option<Spread>,

@@ -71,7 +71,11 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
 }
 
 /// One batch in a transaction of its own: how many accounts, and the last of them; none at the end.
-async fn assess_batch(pool: &PgPool, shared: &Evidence, after: Option<AccountId>) -> Result<(i64, Option<AccountId>), Error> {
+async fn assess_batch(
+    pool: &PgPool,
+    shared: &Evidence,
+    after: Option<AccountId>,
+) -> Result<(i64, Option<AccountId>), Error> {
     let mut tx = pool.begin().await?;
     let batch = accounts::page(&mut tx, after, BATCH, Some(shared.recorded_as_of)).await?;
     let last = batch.last().map(|account| account.id);
@@ -105,11 +109,12 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
         }));
     };
     let terms_version = inputs.terms_version;
-    let receipt =
-        Receipt::of(inputs).map_err(|error| Error::Corrupt(format!("account {} cannot be assessed: {error}", one.account)))?;
+    let receipt = Receipt::of(inputs)
+        .map_err(|error| Error::Corrupt(format!("account {} cannot be assessed: {error}", one.account)))?;
     let sum = &receipt.assessment;
     let mut blockers = one.blockers;
-    blockers.extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros)).map(reason));
+    blockers
+        .extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros)).map(reason));
     if sum.total.counted_micros == 0 && blockers.is_empty() {
         return Ok(None);
     }

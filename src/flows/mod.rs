@@ -10,10 +10,13 @@ use crate::domain::time::Instant;
 use crate::store::{Error, audit};
 
 pub mod act_on_claim;
+pub mod amend_outage;
+pub mod announce_outage;
 pub mod answer_credits;
 pub mod apply_credit_run;
 pub mod approve_credit_run;
-// pub mod assess_period;
+pub mod assess_period;
+pub mod confirm_outage;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
@@ -28,6 +31,9 @@ pub mod propose_credit_run;
 pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;
+pub mod set_up_monitors;
+pub mod take_alerts;
+// pub mod assess_period;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

@@ -17,13 +17,16 @@ use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
+pub mod assessments;
 pub mod auth;
 pub mod batches;
 pub mod billing;
 pub mod claims;
 pub mod credit_runs;
 pub mod health;
+pub mod ingest;
 pub mod ledger;
+pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
@@ -42,6 +45,10 @@ pub struct App {
 }
 
 impl App {
+    pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
+        App { pool, clock, issuers, jobs: Arc::default() }
+    }
+
     /// Something was written that a job will want to see.
     pub fn wake_jobs(&self) {
         self.jobs.notify_one();

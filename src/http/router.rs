@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Problem, batches, billing, claims, credit_runs, health, ledger, terms};
+use super::{App, Problem, assessments, batches, billing, claims, credit_runs, health, ledger, terms};
 use crate::domain::refusal::{Code, Refusal};
 
 /// How long a request may take. Computing a period and bulk loads are free of it.
@@ -50,6 +50,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(claims::act))
         .routes(routes!(ledger::list))
         .routes(routes!(ledger::get))
+        .routes(routes!(assessments::get))
         // Supervisors and finance.
         .routes(routes!(credit_runs::propose))
         .routes(routes!(credit_runs::get))

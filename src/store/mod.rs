@@ -22,6 +22,7 @@ pub mod customer;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;
+pub mod inputs;
 pub mod machine_tokens;
 pub mod monitors;
 pub mod observations;

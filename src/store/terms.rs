@@ -107,6 +107,11 @@ pub async fn find(conn: &mut PgConnection, plan: &str, version: i32) -> Result<O
     row.map(Record::version).transpose()
 }
 
+/// The names of all plans that have terms, approved or not.
+pub async fn plans(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    Ok(sqlx::query_scalar(r"SELECT plan FROM plan ORDER BY plan").fetch_all(conn).await?)
+}
+
 /// Every version of a plan's terms, the newest first.
 pub async fn of_plan(conn: &mut PgConnection, plan: &str) -> Result<Vec<Version>, Error> {
     let rows: Vec<Record> = sqlx::query_as(

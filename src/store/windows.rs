@@ -21,10 +21,12 @@ pub enum Recorder<'a> {
 }
 
 /// A version of a window as it is stored, and what is known beside it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Outage)]
 pub struct Recorded {
     #[serde(flatten)]
     pub window: OutageWindow,
+    #[schema(value_type = String)]
     pub recorded_at: Instant,
     /// False where a person made this version, and so has judged what the sources disagree about.
     pub by_machine: bool,

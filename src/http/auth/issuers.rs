@@ -182,6 +182,7 @@ impl Issuers {
         let key = issuer.ring.find(unverified.kid.as_deref(), real_now).await?;
         let decoded = decode::<Object>(token, &key, &issuer.signature_only()).map_err(|error| match error.kind() {
             ErrorKind::Json(_) => AuthError::Malformed("its claims cannot be read"),
+            ErrorKind::InvalidAudience => AuthError::Claim("aud"),
             _ => AuthError::Untrusted,
         })?;
         token::judge(&decoded.claims.0, &issuer.rules, real_now)
