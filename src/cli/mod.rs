@@ -121,7 +121,9 @@ async fn tokens(database: &database::DatabaseArgs, command: &token::TokenCommand
             let key = MachineKey::load_or_create(&opened.keys_dir)?;
             serde_json::to_string(&token::create(&opened.pool, &key, &clock, &actor, args).await?)?
         }
-        token::TokenCommand::Revoke(args) => serde_json::to_string(&token::revoke(&opened.pool, &clock, &actor, args).await?)?,
+        token::TokenCommand::Revoke(args) => {
+            serde_json::to_string(&token::revoke(&opened.pool, &clock, &actor, args).await?)?
+        }
         token::TokenCommand::List => serde_json::to_string(&token::list(&opened.pool).await?)?,
     };
     println!("{printed}");
