@@ -269,7 +269,7 @@ struct Machines<'a> {
 
 impl Machines<'_> {
     async fn token(&mut self, role: Role, source: &str) -> anyhow::Result<String> {
-        let actor = crate::flows::system_actor("demo");
+        let actor = super::administrator("demo");
         let args = CreateArgs { role, source: source.to_owned(), expires: DAY };
         let created = token::create(&self.opened.pool, self.key, self.clock, &actor, &args).await?;
         self.made.push(created.listed.jti);
@@ -277,7 +277,7 @@ impl Machines<'_> {
     }
 
     async fn revoke(&self) -> anyhow::Result<()> {
-        let actor = crate::flows::system_actor("demo");
+        let actor = super::administrator("demo");
         for jti in &self.made {
             token::revoke(&self.opened.pool, self.clock, &actor, &token::RevokeArgs { jti: *jti }).await?;
         }
