@@ -419,25 +419,61 @@ impl ClaimFormPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimStanding {
     /// `due`: "Friday 4 December, 5:00 pm", here and below.
-    Received { due: String },
+    Received {
+        due: String,
+    },
     /// `by`: a first name.
-    InReview { by: String, due: String },
+    InReview {
+        by: String,
+        due: String,
+    },
     /// `question` and the day after which it is decided on what is there.
-    NeedsInfo { by: String, question: String, until: String },
-    WithASecond { due: String },
+    NeedsInfo {
+        by: String,
+        question: String,
+        until: String,
+    },
+    WithASecond {
+        due: String,
+    },
     /// `bill`: "your December bill" or "your next bill".
-    ApprovedFull { amount: String, was_asked: bool, bill: String },
-    ApprovedPart { amount: String, asked: Option<String>, bill: String },
-    Rejected { keeps: Option<String> },
+    ApprovedFull {
+        amount: String,
+        was_asked: bool,
+        bill: String,
+    },
+    ApprovedPart {
+        amount: String,
+        asked: Option<String>,
+        bill: String,
+    },
+    Rejected {
+        keeps: Option<String>,
+    },
     /// `what`: "4 more of your mailboxes were down."
-    RecordCorrected { what: String, before: String, after: String },
-    Withdrawn { until: Option<String> },
+    RecordCorrected {
+        what: String,
+        before: String,
+        after: String,
+    },
+    Withdrawn {
+        until: Option<String>,
+    },
     /// Appealed: another person looks.
-    UnderReview { due: String },
-    Final { scheme: Option<String> },
+    UnderReview {
+        due: String,
+    },
+    Final {
+        scheme: Option<String>,
+    },
     /// Not decided when it should have been; the new date.
-    Late { said: String, due: String },
-    Draft { until: String },
+    Late {
+        said: String,
+        due: String,
+    },
+    Draft {
+        until: String,
+    },
     Lapsed,
 }
 
@@ -559,10 +595,7 @@ pub fn reason_groups(chosen: &str) -> Vec<ChoiceGroup> {
         choices: reasons.iter().map(|reason| Choice::new(reason.name(), reason_label(*reason), chosen)).collect(),
     };
     vec![
-        group(
-            "Give",
-            &[Reason::EvidenceOfCost, Reason::RepeatOutage, Reason::LateNotice, Reason::GoodwillFirst],
-        ),
+        group("Give", &[Reason::EvidenceOfCost, Reason::RepeatOutage, Reason::LateNotice, Reason::GoodwillFirst]),
         group("Give part", &[Reason::EvidencePart, Reason::CapReached]),
         group(
             "Give nothing more",
@@ -806,10 +839,7 @@ impl DecideForm {
         let all = self.asked.as_ref().map(|asked| Choice::new("all", format!("Give all of it, {asked}"), &self.choice));
         let part = if self.asked.is_some() { "Give part of it" } else { "Give an amount" };
         all.into_iter()
-            .chain([
-                Choice::new("part", part, &self.choice),
-                Choice::new("nothing", "Give nothing more", &self.choice),
-            ])
+            .chain([Choice::new("part", part, &self.choice), Choice::new("nothing", "Give nothing more", &self.choice)])
             .collect()
     }
 }
@@ -839,7 +869,11 @@ pub enum Side {
     Decide(Box<DecideForm>),
     Agree(Box<AgreeForm>),
     /// Nothing to do here for this person: `heading` and why ("With supervisor": "$240.00 is over your limit ...").
-    ReadOnly { heading: String, paragraphs: Vec<String>, undo: Option<ActionForm> },
+    ReadOnly {
+        heading: String,
+        paragraphs: Vec<String>,
+        undo: Option<ActionForm>,
+    },
 }
 
 impl Side {
@@ -1053,11 +1087,22 @@ pub struct ApproveRunForm {
 pub enum RunSide {
     Approve(Box<ApproveRunForm>),
     /// It no longer matches its inputs, or has expired.
-    Stale { text: String, again: Option<ActionForm> },
+    Stale {
+        text: String,
+        again: Option<ActionForm>,
+    },
     /// "61,204 of 149,638 posted"; `href` is the page itself, for "Update this page".
-    Underway { text: String, href: String },
-    Done { text: String, links: Vec<Link> },
-    ReadOnly { text: String },
+    Underway {
+        text: String,
+        href: String,
+    },
+    Done {
+        text: String,
+        links: Vec<Link>,
+    },
+    ReadOnly {
+        text: String,
+    },
 }
 
 impl RunSide {
