@@ -19,13 +19,13 @@ use crate::flows::once::IdempotencyKey;
 
 pub mod assessments;
 pub mod auth;
-pub mod ingest;
-pub mod outages;
 pub mod billing;
 pub mod claims;
 pub mod credit_runs;
 pub mod health;
+pub mod ingest;
 pub mod ledger;
+pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
