@@ -362,14 +362,14 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
         let mere = mere.clone();
         async move { confirm_outage(pool, now, &mere, &key(name), id, ConfirmOutage { version }).await }
     };
-    assert_eq!(code(confirm("c1", 1).await), Code::VersionConflict);
-    assert_eq!(code(confirm("c1", 2).await), Code::StillOpen);
+    assert_eq!(code(confirm("too-early", 1).await), Code::VersionConflict);
+    assert_eq!(code(confirm("open", 2).await), Code::StillOpen);
     for source in ["prom-a", "prom-b"] {
         let start = if source == "prom-a" { hour_before } else { down() };
         deliver(pool, source, over, &[alert("mx-07", start, Some(over)), watchdog()]).await;
     }
     assert_eq!(edges(&live(pool).await)[0].1, Some(over));
-    assert_eq!(code(confirm("c1", 4).await), Code::Disagreement);
+    assert_eq!(code(confirm("disputed", 4).await), Code::Disagreement);
 
     let amendment = AmendOutage {
         version: 4,
