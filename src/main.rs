@@ -4,7 +4,7 @@ use std::env;
 use std::io::Write;
 use std::process::ExitCode;
 
-use makegood::pg;
+use makegood::{cli, pg};
 
 fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|argument| argument == pg::SUPERVISE) {
@@ -16,5 +16,5 @@ fn main() -> ExitCode {
             }
         };
     }
-    ExitCode::SUCCESS
+    cli::main()
 }

@@ -24,6 +24,7 @@ use makegood::clock::Clock;
 use makegood::domain::actor::{Actor, Role};
 use makegood::domain::refusal::{Code, Refusal};
 use makegood::domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
+use makegood::flows::admit_person::{Admission, admit_person};
 use makegood::flows::issue_token::{NewToken, issue_token, revoke_token};
 use makegood::http::auth::session::{self, CookieKind};
 use makegood::http::auth::{Issuers, IssuersConfig, MachineKey};
@@ -314,25 +315,35 @@ async fn a_disabled_person_and_a_token_from_before_a_role_change_are_refused_at_
         return;
     }
     let desk = desk().await;
-    let mut conn = desk.app.pool.acquire().await.unwrap();
+    let (pool, root) = (&desk.app.pool, actor("root", Role::Admin));
+    let admit = |admission, at| admit_person(pool, &root, ("staff", "ana"), admission, at, desk.now());
     let token = desk.staff_token("ana");
     assert_eq!(desk.with_token(&token).await.status, StatusCode::OK);
-    people::set_disabled(&mut conn, "staff", "ana", true).await.unwrap();
+    assert!(admit(Admission::ShutOut, desk.now()).await.unwrap().disabled);
     assert_eq!(desk.with_token(&token).await.status, StatusCode::UNAUTHORIZED);
-    people::set_disabled(&mut conn, "staff", "ana", false).await.unwrap();
+    assert!(!admit(Admission::LetIn, desk.now()).await.unwrap().disabled);
     assert_eq!(desk.with_token(&token).await.status, StatusCode::OK);
 
-    people::refuse_before(&mut conn, "staff", "ana", desk.now().plus(-120 * SECOND)).await.unwrap();
+    admit(Admission::SignInAnew, desk.now().plus(-120 * SECOND)).await.unwrap();
     assert_eq!(desk.with_token(&token).await.status, StatusCode::OK, "issued a minute ago");
-    people::refuse_before(&mut conn, "staff", "ana", desk.now()).await.unwrap();
+    admit(Admission::SignInAnew, desk.now()).await.unwrap();
     assert_eq!(desk.with_token(&token).await.status, StatusCode::UNAUTHORIZED);
-    people::refuse_before(&mut conn, "staff", "ana", Instant::MIN).await.unwrap();
+    admit(Admission::SignInAnew, Instant::MIN).await.unwrap();
     assert_eq!(desk.with_token(&token).await.status, StatusCode::UNAUTHORIZED, "the bound never moves back");
     let mut undated = desk.claims("ana");
     undated.remove("iat");
     let undated = desk.staff.sign(r#"{"alg":"RS256","kid":"known"}"#, &Value::Object(undated).to_string());
     assert_eq!(desk.with_token(&undated).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(desk.with_token(&desk.staff_token("bob")).await.status, StatusCode::OK, "nobody else is touched");
+
+    for (who, role) in [("bob", Role::Supervisor), ("ana", Role::Admin)] {
+        let (who_asks, now) = (actor(who, role), desk.now());
+        let refused = admit_person(pool, &who_asks, ("staff", "ana"), Admission::LetIn, now, now);
+        assert_eq!(refused.await.unwrap_err().refusal().code, Code::Forbidden, "{who}");
+    }
+    let actions: Vec<String> = desk.audited().await.into_iter().map(|(action, _)| action).collect();
+    assert_eq!(actions[..2], ["person.shut_out", "person.let_in"]);
+    assert_eq!(actions[5..], ["person.let_in.refused", "person.let_in.refused"]);
 }
 
 #[tokio::test]
@@ -394,7 +405,9 @@ async fn the_application_cannot_rewrite_who_was_given_what() {
     }
     let desk = desk().await;
     let refused = async |pool: &PgPool, statement: &'static str| {
-        let error = sqlx::raw_sql(statement).execute(pool).await.unwrap_err();
+        let mut tx = pool.begin().await.unwrap();
+        let error = sqlx::raw_sql(statement).execute(&mut *tx).await.unwrap_err();
+        tx.rollback().await.unwrap();
         error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()))
     };
     for statement in [
@@ -405,9 +418,9 @@ async fn the_application_cannot_rewrite_who_was_given_what() {
         "DELETE FROM person",
         "UPDATE session SET actor = '{}'",
         "UPDATE session SET absolute_until = now()",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM session",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM machine_token",
-        "BEGIN; SET LOCAL ROLE makegood_customer; SELECT * FROM person",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM session",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM machine_token",
+        "SET LOCAL ROLE makegood_customer; SELECT * FROM person",
     ] {
         assert_eq!(refused(&desk.database.app, statement).await.as_deref(), Some("42501"), "{statement}");
     }

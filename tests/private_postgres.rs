@@ -53,14 +53,19 @@ impl Drop for Scratch {
     }
 }
 
+/// A cluster that does without the disk's slowness, which most of these tests have no use for.
 fn options(data_dir: &Path) -> Options {
     Options {
         data_dir: data_dir.to_path_buf(),
-        durable: true,
+        durable: false,
         linger: Duration::from_millis(200),
         program: PathBuf::from(support::PROGRAM),
         bin_dir: None,
     }
+}
+
+fn durable(data_dir: &Path) -> Options {
+    Options { durable: true, ..options(data_dir) }
 }
 
 /// What a holder does. It is told what by variables of its environment.
@@ -73,6 +78,7 @@ fn holder() {
     if let Some(program) = told("HOLD_PROGRAM") {
         options.program = PathBuf::from(program);
     }
+    options.durable = told("HOLD_DURABLE").is_some();
     if let Some(linger) = told("HOLD_LINGER_MS") {
         options.linger = Duration::from_millis(linger.to_str().unwrap().parse().unwrap());
     }
@@ -131,6 +137,13 @@ impl Starting {
 
 fn hold(data_dir: &Path) -> Holder {
     begin(&std::env::current_exe().unwrap(), data_dir, |_| {}).said().unwrap()
+}
+
+fn hold_durable(data_dir: &Path) -> Holder {
+    let adapt = |command: &mut Command| {
+        command.env("HOLD_DURABLE", "yes");
+    };
+    begin(&std::env::current_exe().unwrap(), data_dir, adapt).said().unwrap()
 }
 
 impl Holder {
@@ -227,11 +240,11 @@ fn the_first_start_makes_the_cluster_and_the_second_joins_it() {
         return;
     }
     let scratch = Scratch::new("join");
-    let cluster = pg::start(&options(&scratch.data_dir())).unwrap();
+    let cluster = pg::start(&durable(&scratch.data_dir())).unwrap();
     assert!(cluster.is_new());
     let url = cluster.url("postgres", "postgres");
     let server = server_pid(&scratch.data_dir());
-    let second = hold(&scratch.data_dir());
+    let second = hold_durable(&scratch.data_dir());
     assert!(!second.is_new);
     assert_eq!(server_pid(&scratch.data_dir()), server);
     for (query, expected) in [
@@ -283,7 +296,7 @@ fn a_killed_program_does_not_leave_the_server_running() {
         return;
     }
     let scratch = Scratch::new("killed");
-    let holder = hold(&scratch.data_dir());
+    let holder = hold_durable(&scratch.data_dir());
     run(&holder.url, "CREATE TABLE kept (word text); INSERT INTO kept VALUES ('kept')");
     let server = server_pid(&scratch.data_dir());
     holder.kill();
@@ -292,7 +305,7 @@ fn a_killed_program_does_not_leave_the_server_running() {
     let log = fs::read_to_string(scratch.data_dir().join("server.log")).unwrap();
     assert!(log.contains("received fast shutdown request") && log.contains("database system is shut down"), "{log}");
 
-    let again = hold(&scratch.data_dir());
+    let again = hold_durable(&scratch.data_dir());
     assert!(!again.is_new);
     assert_eq!(ask(&again.url, "SELECT word FROM kept").unwrap(), "kept");
 }
@@ -341,14 +354,14 @@ fn what_was_committed_survives_the_death_of_all_three() {
         return;
     }
     let scratch = Scratch::new("crash");
-    let holder = hold(&scratch.data_dir());
+    let holder = hold_durable(&scratch.data_dir());
     run(&holder.url, "CREATE TABLE kept AS SELECT n::text AS word FROM generate_series(1, 1000) n");
     let server = server_pid(&scratch.data_dir());
     let supervisor = supervisor_of(server);
     kill_9(supervisor);
     kill_9(server);
     holder.kill();
-    let again = hold(&scratch.data_dir());
+    let again = hold_durable(&scratch.data_dir());
     assert!(!again.is_new);
     assert_eq!(ask(&again.url, "SELECT count(*)::text FROM kept").unwrap(), "1000");
     let log = fs::read_to_string(scratch.data_dir().join("server.log")).unwrap();
@@ -538,7 +551,7 @@ fn a_cluster_of_another_major_version_or_durability_is_left_alone() {
     }
     let scratch = Scratch::new("other-kind");
     let cluster = pg::start(&options(&scratch.data_dir())).unwrap();
-    let refused = pg::start(&Options { durable: false, ..options(&scratch.data_dir()) }).unwrap_err();
+    let refused = pg::start(&durable(&scratch.data_dir())).unwrap_err();
     assert!(matches!(refused, PgError::OtherDurability { .. }), "{refused}");
     drop(cluster);
     wait_until("the server stops", || !scratch.data_dir().join("data/postmaster.pid").exists());
@@ -553,11 +566,11 @@ fn a_disposable_cluster_is_not_slowed_down_by_the_disk() {
         return;
     }
     let scratch = Scratch::new("disposable");
-    let cluster = pg::start(&Options { durable: false, ..options(&scratch.data_dir()) }).unwrap();
+    let cluster = pg::start(&options(&scratch.data_dir())).unwrap();
     for setting in ["SHOW fsync", "SHOW synchronous_commit", "SHOW full_page_writes"] {
         assert_eq!(ask(&cluster.url("postgres", "postgres"), setting).unwrap(), "off", "{setting}");
     }
-    let refused = pg::start(&options(&scratch.data_dir())).unwrap_err();
+    let refused = pg::start(&durable(&scratch.data_dir())).unwrap_err();
     assert!(matches!(refused, PgError::OtherDurability { .. }), "{refused}");
 }
 
@@ -603,6 +616,18 @@ fn as_root_the_server_runs_as_somebody_else() {
     assert!(["postgres", "_postgres", "nobody"].contains(&name.trim()), "{name}");
     assert_eq!(process(server_pid(&scratch.data_dir()), "uid="), owner.to_string());
     drop(holder);
+
+    // A folder that a killed start made and did not give away yet is no obstacle.
+    let scratch = Scratch::new("root-between");
+    DirBuilder::new().mode(0o700).create(scratch.data_dir()).unwrap();
+    drop(hold(&scratch.data_dir()));
+
+    // A folder of root's that others can enter stays root's; what the server writes to is its own.
+    let scratch = Scratch::new("root-kept");
+    DirBuilder::new().mode(0o755).create(scratch.data_dir()).unwrap();
+    drop(hold(&scratch.data_dir()));
+    assert_eq!(fs::metadata(scratch.data_dir()).unwrap().uid(), 0);
+    assert_eq!(fs::metadata(scratch.data_dir().join("data")).unwrap().uid(), owner);
 
     // A folder that is there decides by its owner, and root and the owner can take turns.
     let scratch = Scratch::new("root-owned");

@@ -362,23 +362,20 @@ fn zone(inputs: &Inputs) -> Zone {
     }
 }
 
-/// Where mailboxes lived, and whether that is contested.
-type History<'a> = (Vec<(Interval, &'a str)>, bool);
-
 /// The mailboxes by history: those that share one are judged once.
 fn histories(
     mailboxes: &[MailboxHistory],
     horizon: Interval,
     period: Interval,
-) -> Result<Vec<(History<'_>, Vec<String>)>, AssessError> {
+) -> Result<Vec<(overlay::History<'_>, Vec<String>)>, AssessError> {
     let mut sorted: Vec<&MailboxHistory> = mailboxes.iter().collect();
     sorted.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0].mailbox == pair[1].mailbox && pair[0] != pair[1]) {
         return Err(AssessError::MailboxTwice { mailbox: twice[0].mailbox.clone() });
     }
     sorted.dedup_by(|a, b| a.mailbox == b.mailbox);
-    let mut known: HashMap<History<'_>, usize> = HashMap::new();
-    let mut histories: Vec<(History<'_>, Vec<String>)> = Vec::new();
+    let mut known: HashMap<overlay::History<'_>, usize> = HashMap::new();
+    let mut histories: Vec<(overlay::History<'_>, Vec<String>)> = Vec::new();
     for mailbox in sorted {
         let history = overlay::stays(mailbox, horizon, period)?;
         if let Some(at) = known.get(&history) {

@@ -100,3 +100,87 @@ fn missing(blockers: &mut Vec<Blocker>, from: NaiveDate, to: NaiveDate) {
         blockers.push(Blocker::MissingCharge { from, to });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::Money;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn charge(number: &str, from: &str, to: &str, quantity: u32, gross: &str) -> Charge {
+        let currency: Currency = "NZD".parse().unwrap();
+        let gross = Money::parse(gross, currency).unwrap();
+        Charge {
+            number: number.to_owned(),
+            invoiced_on: day(from),
+            service_from: day(from),
+            service_to: day(to),
+            quantity,
+            net: gross,
+            tax: Money::zero(currency),
+            gross,
+            tax_code: "NONE".to_owned(),
+            tax_rate_bp: 0,
+        }
+    }
+
+    fn october(charges: &[Charge]) -> (Option<Fees>, Vec<Blocker>) {
+        let needed = (day("2026-10-01"), day("2026-11-01"));
+        fees(charges, "2026-10".parse().unwrap(), needed, "NZD".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_year_in_advance_gives_the_month_its_days() {
+        let (fees, blockers) = october(&[charge("1", "2026-03-01", "2027-03-01", 2, "730.00")]);
+        let fees = fees.unwrap();
+        assert_eq!((fees.per_mailbox.to_string(), fees.whole.to_string()), ("31".to_owned(), "62".to_owned()));
+        assert_eq!(blockers, []);
+    }
+
+    #[test]
+    fn days_without_a_charge_are_named_as_one_stretch() {
+        let parts = [
+            charge("1", "2026-10-01", "2026-10-11", 2, "20.00"),
+            charge("2", "2026-10-21", "2026-11-01", 2, "22.00"),
+            charge("3", "2026-09-01", "2026-10-01", 2, "60.00"),
+        ];
+        let (fees, blockers) = october(&parts);
+        assert_eq!(blockers, [Blocker::MissingCharge { from: day("2026-10-11"), to: day("2026-10-21") }]);
+        let fees = fees.unwrap();
+        assert_eq!(
+            (fees.per_mailbox.to_string(), fees.charges),
+            ("21".to_owned(), vec!["1".to_owned(), "2".to_owned()])
+        );
+        let (none, blockers) = october(&[]);
+        assert_eq!(none, None);
+        assert_eq!(blockers, [Blocker::MissingCharge { from: day("2026-10-01"), to: day("2026-11-01") }]);
+    }
+
+    #[test]
+    fn two_charges_for_the_same_days_are_named_and_never_guessed_about() {
+        let both =
+            [charge("1", "2026-10-01", "2026-11-01", 8, "100.00"), charge("2", "2026-10-01", "2026-11-01", 4, "20.00")];
+        let (fees, blockers) = october(&both);
+        assert_eq!(blockers, [Blocker::ChargesOverlap { numbers: vec!["1".to_owned(), "2".to_owned()] }]);
+        assert_eq!(fees.unwrap().per_mailbox.to_string(), "10");
+    }
+
+    #[test]
+    fn a_charge_that_contradicts_itself_or_the_account_is_an_error() {
+        let month = "2026-10".parse().unwrap();
+        let needed = (day("2026-10-01"), day("2026-11-01"));
+        let error =
+            |charges: &[Charge], currency: &str| fees(charges, month, needed, currency.parse().unwrap()).unwrap_err();
+        let one = charge("1", "2026-10-01", "2026-11-01", 1, "1.00");
+        let other = Charge { quantity: 2, ..one.clone() };
+        assert!(matches!(error(&[one.clone(), other], "NZD"), AssessError::ChargeTwice { .. }));
+        assert!(matches!(error(std::slice::from_ref(&one), "AUD"), AssessError::OtherCurrency { .. }));
+        let none = Charge { quantity: 0, ..one.clone() };
+        assert!(matches!(error(&[none], "NZD"), AssessError::ChargeForNothing { .. }));
+        let never = Charge { service_to: one.service_from, ..one };
+        assert!(matches!(error(&[never], "NZD"), AssessError::ChargeForNothing { .. }));
+    }
+}

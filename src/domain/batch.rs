@@ -11,6 +11,8 @@ use serde::Serialize;
 mod cells;
 mod lines;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use cells::{Cells, Field};
 pub use lines::{LONGEST_LINE, Reader};

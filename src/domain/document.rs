@@ -1,7 +1,10 @@
 //! Reading documents that people write: YAML, of which JSON is a part, within limits that no honest document reaches.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
 use super::refusal::{FieldError, Refusal};
@@ -49,4 +52,108 @@ pub(super) fn hash(value: &impl Serialize) -> String {
     // Our own types have string keys only and no floats, so they always have a JSON form.
     let bytes = serde_json::to_vec(value).unwrap_or_default();
     hex::encode(Sha256::digest(bytes))
+}
+
+/// The line that each place of a document stands on, found by reading it once more as nothing but places.
+pub(super) struct Lines(Spanned<Place>);
+
+struct Place(Vec<(String, Spanned<Place>)>);
+
+impl Lines {
+    /// None for what cannot be read; whoever asks has read it before.
+    pub fn of(text: &str) -> Option<Self> {
+        parse(text).ok().map(Lines)
+    }
+
+    /// The line of a JSON pointer, or of the nearest place above it that is there.
+    pub fn line(&self, pointer: &str) -> u64 {
+        let mut place = &self.0;
+        for part in pointer.split('/').skip(1) {
+            match place.value.0.iter().find(|(key, _)| key == part) {
+                Some((_, inner)) => place = inner,
+                None => break,
+            }
+        }
+        place.referenced.line()
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(PlaceVisitor)
+    }
+}
+
+struct PlaceVisitor;
+
+impl<'de> Visitor<'de> for PlaceVisitor {
+    type Value = Place;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Place, A::Error> {
+        let mut inner = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            inner.push(entry);
+        }
+        Ok(Place(inner))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Place, A::Error> {
+        let mut inner = Vec::new();
+        while let Some(one) = seq.next_element()? {
+            inner.push((inner.len().to_string(), one));
+        }
+        Ok(Place(inner))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Place, E> {
+        Ok(Place(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_found_by_pointer_and_the_nearest_one_above_stands_in() {
+        let lines = Lines::of("a: 1\nb:\n  - c: x\n  - c: y\n    d: true\n").unwrap();
+        assert_eq!(lines.line("/a"), 1);
+        assert_eq!(lines.line("/b/1/d"), 5);
+        assert_eq!(lines.line("/b/0/absent"), lines.line("/b/0"));
+    }
+
+    #[test]
+    fn aliases_may_repeat_but_not_multiply() {
+        let nine = |alias: &str| vec![alias; 9].join(", ");
+        assert!(Lines::of(&format!("a: &a [x, y]\nb: [{}]\n", nine("*a"))).is_some());
+        let mut bomb = format!("a: &a [{}]\n", nine("x"));
+        for (name, of) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["*a", "*b", "*c", "*d", "*e", "*f", "*g"]) {
+            bomb += &format!("{name}: &{name} [{}]\n", nine(of));
+        }
+        assert!(Lines::of(&bomb).is_none());
+    }
 }

@@ -147,12 +147,11 @@ impl Laid<'_> {
     }
 }
 
-/// Where one mailbox lived within `horizon`, sorted; and whether two sources disagree about it within `period`.
-pub(super) fn stays(
-    history: &MailboxHistory,
-    horizon: Interval,
-    period: Interval,
-) -> Result<(Vec<(Interval, &str)>, bool), AssessError> {
+/// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
+pub(super) type History<'a> = (Vec<(Interval, &'a str)>, bool);
+
+/// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
+pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
     let mut events: Vec<&PlacementEvent> = history.events.iter().collect();
     events.sort_unstable_by(|a, b| (&a.source, a.from).cmp(&(&b.source, b.from)));
     let mut said: Vec<(Interval, &PlacementEvent)> = Vec::with_capacity(events.len());

@@ -360,6 +360,8 @@ impl<'de> Deserialize<'de> for Percent {
 pub struct Finding {
     /// A JSON pointer into the document, such as `/schedule/tiers/1/credit_percent`.
     pub pointer: String,
+    /// The line of the document, where there is one: see [`Terms::lint_text`].
+    pub line: Option<u64>,
     pub message: String,
 }
 
@@ -370,10 +372,22 @@ impl Terms {
         document::parse(text)
     }
 
+    /// Reads a document and says what is wrong with it, by line.
+    pub fn lint_text(text: &str) -> Result<(Self, Vec<Finding>), Refusal> {
+        let terms = Terms::parse(text)?;
+        let lines = document::Lines::of(text);
+        let placed = |finding: Finding| {
+            let line = lines.as_ref().map(|lines| lines.line(&finding.pointer));
+            Finding { line, ..finding }
+        };
+        let findings = terms.lint().into_iter().map(placed).collect();
+        Ok((terms, findings))
+    }
+
     /// What is wrong with terms that can be read; nothing when they may be published.
     pub fn lint(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut find = |pointer: String, message: String| findings.push(Finding { pointer, message });
+        let mut find = |pointer: String, message: String| findings.push(Finding { pointer, line: None, message });
         for (pointer, text) in [("/name", &self.name), ("/promise", &self.promise)] {
             if text.trim().is_empty() {
                 find(pointer.to_owned(), "It must not be empty.".to_owned());
@@ -465,5 +479,124 @@ impl Terms {
     /// SHA-256 of the document's meaning, in hexadecimal: notation, comments and the order of fields do not matter.
     pub fn hash(&self) -> String {
         document::hash(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSINESS: &str = include_str!("../../assets/terms/business.yaml");
+
+    fn refusal(text: &str) -> (String, String) {
+        let refusal = Terms::parse(text).unwrap_err();
+        (refusal.errors[0].pointer.clone(), refusal.errors[0].message.clone())
+    }
+
+    fn findings(change: &str, to: &str) -> Vec<(u64, String)> {
+        assert!(BUSINESS.contains(change), "{change}");
+        let (_, findings) = Terms::lint_text(&BUSINESS.replacen(change, to, 1)).unwrap();
+        findings.into_iter().map(|finding| (finding.line.unwrap(), finding.message)).collect()
+    }
+
+    fn line_of(part: &str) -> u64 {
+        let line = BUSINESS.lines().position(|line| line.contains(part)).unwrap();
+        u64::try_from(line).unwrap() + 1
+    }
+
+    #[test]
+    fn terms_are_read_from_yaml_and_from_json_and_mean_the_same() {
+        let terms = Terms::parse(BUSINESS).unwrap();
+        let json = serde_json::to_string_pretty(&terms).unwrap();
+        assert_eq!(Terms::parse(&json).unwrap(), terms);
+        assert_eq!(Terms::parse(&json).unwrap().hash(), terms.hash());
+        assert_ne!(Terms::parse(&BUSINESS.replace("\"99.9\"", "\"99.8\"")).unwrap().hash(), terms.hash());
+    }
+
+    #[test]
+    fn every_field_must_be_said_and_no_other_is_taken() {
+        for field in BUSINESS
+            .lines()
+            .filter(|line| line.ends_with('}') && line.starts_with(|first: char| first.is_ascii_lowercase()))
+        {
+            assert!(Terms::parse(&BUSINESS.replace(field, "")).is_err(), "{field}");
+        }
+        for word in
+            ["clock: when_it_began", "payment: automatic", "change_in_period: split_period", "  boundary: below"]
+        {
+            assert!(Terms::parse(&BUSINESS.replace(word, "")).is_err(), "{word}");
+        }
+        let (line, message) = refusal(&BUSINESS.replace("clock: when_it_began", "clock: when_it_began\nclocks: 2"));
+        assert_eq!(line, format!("/lines/{}", line_of("clock: when_it_began") + 1));
+        assert!(message.contains("clocks"), "{message}");
+        let (line, _) = refusal(&BUSINESS.replace("rule: any", "rule: some"));
+        assert_eq!(line, format!("/lines/{}", line_of("rule: any")));
+    }
+
+    #[test]
+    fn a_percentage_is_a_plain_decimal_of_at_most_a_hundred() {
+        for text in ["0", "99.9", "100", "99.9999", "95.0"] {
+            assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
+        }
+        for text in ["", "100.0001", "-1", "+1", "1e1", "99.99999", ".5", "5.", "1_0", "NaN", "٥", "99,9", "99.9%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
+        }
+        assert_eq!("0.0001".parse::<Percent>().unwrap().millionths(), 1);
+        assert_eq!("100".parse::<Percent>().unwrap().millionths(), MILLION);
+    }
+
+    #[test]
+    fn lint_names_the_line_of_a_table_that_falls_overlaps_or_has_a_hole() {
+        assert_eq!(findings("Business Mail", "Business Post"), []);
+        let third = line_of("\"95.0\"");
+        for (change, to, says) in [
+            ("credit_percent: \"100\"", "credit_percent: \"20\"", "The tiers fall"),
+            ("credit_percent: \"100\"", "credit_percent: \"25\"", "The tiers fall"),
+            ("uptime_below: \"95.0\"", "uptime_below: \"99\"", "overlap"),
+            ("uptime_below: \"95.0\"", "uptime_below: \"99.5\"", "from the highest uptime down"),
+            ("credit_percent: \"100\"", "credit_percent: \"0\"", "hole"),
+        ] {
+            let found = findings(change, to);
+            assert!(found.iter().any(|(line, message)| *line == third && message.contains(says)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn lint_names_what_could_never_have_been_meant() {
+        for (change, to, says) in [
+            ("[receive, send, access]", "[]", "at least one capability"),
+            ("[receive, send, access]", "[access, access.webmail]", "already promised"),
+            ("[receive, send, access]", "[send, send]", "already promised"),
+            ("weight_percent: \"100\"", "weight_percent: \"0\"", "never_counts"),
+            ("percent: \"100\"}\nrounding", "percent: \"0\"}\nrounding", "nothing is ever paid"),
+            ("name: Business Mail", "name: ' '", "must not be empty"),
+        ] {
+            let found = findings(change, to);
+            assert!(found.len() == 1 && found[0].1.contains(says), "{found:?}");
+        }
+        let everybody = BUSINESS.replace("boundary: below", "boundary: at_or_below").replace("\"99.9\"", "\"100\"");
+        assert!(Terms::lint_text(&everybody).unwrap().1[0].message.contains("missed by everybody"));
+    }
+
+    #[test]
+    fn hostile_documents_are_refused_with_a_message() {
+        let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (name, of) in
+            [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("f", "e"), ("g", "f"), ("h", "g"), ("i", "h")]
+        {
+            let alias = format!("*{of}");
+            bomb += &format!("{name}: &{name} [{}]\n", vec![alias; 9].join(", "));
+        }
+        bomb += &BUSINESS.replace("[receive, send, access]", "*i");
+        let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+        let huge = format!("# {}\n{BUSINESS}", "x".repeat(5 * 1024 * 1024));
+        let overflow = BUSINESS.replace("minimum_notice_hours: 24", "minimum_notice_hours: 99999999999999999999");
+        let float = BUSINESS.replace("\"99.9\"", ".nan");
+        let twice = BUSINESS.replace("payment: automatic", "payment: automatic\npayment: on_request");
+        for text in
+            [bomb.as_str(), &deep, &huge, &overflow, &float, &twice, "", "---\n---\n", "\u{0}", "!!binary x", "a: *b"]
+        {
+            assert!(!refusal(text).1.is_empty(), "{:?}", text.chars().take(40).collect::<String>());
+        }
     }
 }

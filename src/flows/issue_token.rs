@@ -4,6 +4,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::note_refusal;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::{DAY, Instant, MINUTE};
@@ -35,14 +36,11 @@ pub async fn issue_token(
     real_now: Instant,
     now: Instant,
 ) -> Result<MachineToken, Error> {
-    let mut tx = pool.begin().await?;
-    if let Err(refusal) = may_manage(actor) {
-        let detail = json!({ "role": asked.role });
-        audit::record(&mut tx, &entry(actor, "token.create.refused", "new", detail, now)).await?;
-        tx.commit().await?;
+    if let Err(refusal) = may_manage(actor).and_then(|()| check(asked)) {
+        note_refusal(pool, audit::NO_ACCOUNT, actor, "token.create", "new", &refusal, now).await?;
         return Err(refusal.into());
     }
-    check(asked)?;
+    let mut tx = pool.begin().await?;
     let token = MachineToken {
         jti: Uuid::now_v7(),
         role: asked.role,
@@ -68,13 +66,12 @@ pub async fn revoke_token(
     real_now: Instant,
     now: Instant,
 ) -> Result<MachineToken, Error> {
-    let mut tx = pool.begin().await?;
     let subject = jti.to_string();
     if let Err(refusal) = may_manage(actor) {
-        audit::record(&mut tx, &entry(actor, "token.revoke.refused", &subject, json!({}), now)).await?;
-        tx.commit().await?;
+        note_refusal(pool, audit::NO_ACCOUNT, actor, "token.revoke", &subject, &refusal, now).await?;
         return Err(refusal.into());
     }
+    let mut tx = pool.begin().await?;
     if machine_tokens::revoke(&mut tx, jti, real_now).await? {
         audit::record(&mut tx, &entry(actor, "token.revoke", &subject, json!({}), now)).await?;
     }

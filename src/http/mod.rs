@@ -19,6 +19,7 @@ use crate::flows::once::IdempotencyKey;
 
 pub mod assessments;
 pub mod auth;
+pub mod batches;
 pub mod billing;
 pub mod claims;
 pub mod credit_runs;
@@ -29,6 +30,7 @@ pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
+pub mod terms;
 
 pub use problem::Problem;
 

@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Problem, assessments, billing, claims, credit_runs, health, ledger};
+use super::{App, Problem, assessments, batches, billing, claims, credit_runs, health, ledger, terms};
 use crate::domain::refusal::{Code, Refusal};
 
 /// How long a request may take. Computing a period and bulk loads are free of it.
@@ -61,11 +61,21 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(billing::pull))
         .routes(routes!(billing::answer))
         .routes(routes!(billing::unacknowledged))
+        // Administrators.
+        .routes(routes!(terms::publish))
+        .routes(routes!(terms::approve))
         // Operations.
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .layer(middleware::from_fn(deadline));
-    let slow = OpenApiRouter::new().routes(routes!(credit_runs::assess)).routes(routes!(ledger::verify));
+    let slow = OpenApiRouter::new()
+        .routes(routes!(credit_runs::assess))
+        // The systems that know the customers.
+        .routes(routes!(batches::accounts))
+        .routes(routes!(batches::subscriptions))
+        .routes(routes!(batches::charges))
+        .routes(routes!(batches::placements))
+        .routes(routes!(ledger::verify));
     OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts()
 }
 

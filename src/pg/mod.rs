@@ -72,8 +72,7 @@ pub enum PgError {
     OtherMajor { made_by: u32, found: String },
     #[error(
         "PostgreSQL refuses to run as root, so it runs as user id {uid}, which may not enter {} on the way to {}. Choose \
-         a place that other users can enter (MAKEGOOD_DATA_DIR for the data, PG_BIN_DIR for the programs), or allow it \
-         with `chmod o+x`",
+         a place that other users can enter (for the programs: in PG_BIN_DIR), or allow it with `chmod o+x`",
         blocked.display(), wanted.display()
     )]
     Unreachable { uid: u32, blocked: PathBuf, wanted: PathBuf },

@@ -79,11 +79,21 @@ impl User {
         Ok(())
     }
 
-    /// Makes a folder that only this user (and root) can enter. Whoever may write to the folder around it gains nothing by
-    /// putting something in its place: neither making a folder nor giving it away follows a link.
+    /// Makes a folder that only this user (and root) can enter, unless something has its name already. Whoever may write to
+    /// the folder around it gains nothing by putting something in its place: neither step follows a link.
     fn make_dir(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)?;
-        if self.switch { lchown(path, Some(self.uid), Some(self.gid)) } else { Ok(()) }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        // Root may have made it a moment ago in another process, or been killed here: so it is given away by whoever finds
+        // it between the two steps.
+        let found = fs::symlink_metadata(path)?;
+        let is_between = found.is_dir() && found.uid() == 0 && found.mode() & 0o777 == 0o700;
+        if self.switch && is_between && fs::read_dir(path)?.next().is_none() {
+            lchown(path, Some(self.uid), Some(self.gid))?;
+        }
+        Ok(())
     }
 
     /// Makes a file that is not there yet.
@@ -108,14 +118,11 @@ impl Place {
         let failed = || io_error(format!("make the data folder {}", data_dir.display()));
         let wanted = std::path::absolute(data_dir).map_err(failed())?;
         let user = User::for_folder(&wanted)?;
-        user.check_reaches(&wanted)?;
         if let Some(parent) = wanted.parent() {
+            user.check_reaches(parent)?;
             fs::create_dir_all(parent).map_err(failed())?;
         }
-        match user.make_dir(&wanted) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed()(error)),
-            Ok(()) | Err(_) => {}
-        }
+        user.make_dir(&wanted).map_err(failed())?;
         let root = wanted.canonicalize().map_err(failed())?;
         let owner = fs::metadata(&root).map_err(failed())?.uid();
         if !user.switch && owner != user.uid {
@@ -231,12 +238,7 @@ impl Place {
     /// in the database.
     pub(super) fn make_socket_dir(&self) -> Result<(), PgError> {
         let path = self.socket_dir();
-        match self.user.make_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(io_error(format!("make {}", path.display()))(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        self.user.make_dir(&path).map_err(io_error(format!("make {}", path.display())))?;
         if self.owns_socket_dir() { Ok(()) } else { Err(PgError::UnsafeSocketFolder { path, uid: self.user.uid }) }
     }
 

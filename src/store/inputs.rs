@@ -58,7 +58,7 @@ impl Evidence {
         let mut in_force = HashMap::new();
         for plan in terms::plans(conn).await? {
             if let Some(version) = terms::in_force(conn, &plan, whole.start(), Some(recorded_as_of)).await? {
-                in_force.insert(plan, (version.version, version.terms()?));
+                in_force.insert(plan, (version.version, version.terms));
             }
         }
         let as_of = if now >= whole.end() { recorded_as_of.max(whole.end()) } else { now };

@@ -84,6 +84,11 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a statement named a table that is not there.
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42P01")
+}
+
 /// The named constraint that a statement ran into, if that is why it failed: constraint names are vocabulary.
 pub fn constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(DatabaseError::constraint)

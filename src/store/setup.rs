@@ -104,8 +104,38 @@ pub async fn migrate(owner: &PgPool) -> Result<(), Error> {
     // One at a time on this database; on another of the same server the grants are made already, by whoever prepared it.
     sqlx::raw_sql("SELECT pg_advisory_xact_lock(7033628411)").execute(&mut *tx).await?;
     sqlx::raw_sql(MEMBERS).execute(&mut *tx).await?;
+    // The server asks at its start whether it knows the tables that it finds.
+    sqlx::raw_sql("GRANT SELECT ON _sqlx_migrations TO makegood_app").execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// What the role that this pool logs in as may do beyond its grants, in words; none where it may do nothing more.
+pub async fn power_of_role(pool: &PgPool) -> Result<Option<String>, Error> {
+    let (superuser, bypasses, owned): (bool, bool, Option<String>) = sqlx::query_as(
+        "SELECT rolsuper, rolbypassrls,
+                (SELECT min(relname::text) FROM pg_class
+                 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND pg_has_role(current_user, relowner, 'MEMBER'))
+         FROM pg_roles WHERE rolname = current_user",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(match (superuser, bypasses, owned) {
+        (true, _, _) => Some("is a superuser".to_owned()),
+        (_, true, _) => Some("may bypass row-level security".to_owned()),
+        (_, _, Some(table)) => Some(format!("owns the table {table}")),
+        (false, false, None) => None,
+    })
+}
+
+/// How many migrations of this build the database does not have yet.
+pub async fn missing_migrations(pool: &PgPool) -> Result<usize, Error> {
+    let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(pool).await {
+        Ok(versions) => versions,
+        Err(error) if super::is_undefined_table(&error) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).count())
 }
 
 #[cfg(test)]

@@ -10,24 +10,24 @@ use crate::domain::terms::Terms;
 use crate::domain::time::Instant;
 
 /// One version of a plan's terms, approved or not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub plan: String,
     /// 1 for the first.
     pub version: i32,
     pub recorded_at: Instant,
     pub effective_from: Instant,
-    pub body: Value,
-    /// SHA-256 over the canonical JSON of the terms.
-    pub hash: Vec<u8>,
+    pub terms: Terms,
+    /// [`Terms::hash`].
+    pub hash: String,
     /// [`crate::domain::actor::Actor::key`] of the author.
     pub published_by: String,
     /// Who approved it, and when; none while nobody has.
     pub approved: Option<(String, Instant)>,
 }
 
-/// Locks the plan for this transaction, after making it if it is new: versions are counted one after the other.
-pub async fn lock_plan(conn: &mut PgConnection, plan: &str, recorded_at: Instant) -> Result<(), Error> {
+/// Makes the plan if it is new.
+pub async fn insert_plan(conn: &mut PgConnection, plan: &str, recorded_at: Instant) -> Result<(), Error> {
     sqlx::query(r"INSERT INTO plan (plan, recorded_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(plan)
         .bind(recorded_at.utc())
@@ -38,15 +38,17 @@ pub async fn lock_plan(conn: &mut PgConnection, plan: &str, recorded_at: Instant
 
 /// Records a version that nobody has approved yet.
 pub async fn insert(conn: &mut PgConnection, version: &Version) -> Result<(), Error> {
+    let body = serde_json::to_value(&version.terms)
+        .map_err(|error| Error::Corrupt(format!("terms of {} that are no JSON: {error}", version.plan)))?;
     sqlx::query(
         r"INSERT INTO terms (plan, version, recorded_at, effective_from, body, hash, published_by)
-          VALUES ($1, $2, $3, $4, $5, $6, $7)",
+          VALUES ($1, $2, $3, $4, $5, decode($6, 'hex'), $7)",
     )
     .bind(&version.plan)
     .bind(version.version)
     .bind(version.recorded_at.utc())
     .bind(version.effective_from.utc())
-    .bind(&version.body)
+    .bind(body)
     .bind(&version.hash)
     .bind(&version.published_by)
     .execute(conn)
@@ -123,14 +125,6 @@ pub async fn of_plan(conn: &mut PgConnection, plan: &str) -> Result<Vec<Version>
     rows.into_iter().map(Record::version).collect()
 }
 
-impl Version {
-    /// The document, read.
-    pub fn terms(&self) -> Result<Terms, Error> {
-        serde_json::from_value(self.body.clone())
-            .map_err(|error| Error::Corrupt(format!("terms.body of {} version {}: {error}", self.plan, self.version)))
-    }
-}
-
 #[derive(FromRow)]
 struct Record {
     plan: String,
@@ -146,14 +140,21 @@ struct Record {
 
 impl Record {
     fn version(self) -> Result<Version, Error> {
+        let damaged =
+            |column: &str| Error::Corrupt(format!("terms.{column} of {}, version {}", self.plan, self.version));
+        let terms: Terms = serde_json::from_value(self.body).map_err(|_| damaged("body"))?;
+        let hash = hex::encode(&self.hash);
+        if terms.hash() != hash {
+            return Err(damaged("hash"));
+        }
         let approved_at = self.approved_at.map(|at| instant(at, "terms_approval.recorded_at")).transpose()?;
         Ok(Version {
-            plan: self.plan,
-            version: self.version,
             recorded_at: instant(self.recorded_at, "terms.recorded_at")?,
             effective_from: instant(self.effective_from, "terms.effective_from")?,
-            body: self.body,
-            hash: self.hash,
+            terms,
+            hash,
+            plan: self.plan,
+            version: self.version,
             published_by: self.published_by,
             approved: self.approved_by.zip(approved_at),
         })

@@ -38,6 +38,9 @@ struct Row {
     #[serde(default)]
     times: Option<usize>,
     status: BTreeSet<u16>,
+    /// Words of the refusal at the API, so that a row is refused for its own reason and not for another.
+    #[serde(default)]
+    says: Option<String>,
 }
 
 fn rows() -> Vec<Row> {
@@ -253,6 +256,9 @@ fn check(row: &Row, path: &str, answered: &Answered) {
             assert_eq!(answered.headers[header::CONTENT_TYPE], "application/problem+json", "{}", row.id);
             let problem: Value = serde_json::from_str(&answered.body).unwrap();
             assert_eq!(problem["status"], status, "{}", row.id);
+            if let Some(says) = &row.says {
+                assert!(problem["detail"].as_str().unwrap().contains(says), "{} ({}): {problem}", row.id, row.why);
+            }
             for inside in ["sqlx", "jsonwebtoken", "panicked", "src/", ".rs", "SELECT", "eyJ", "machine_token"] {
                 assert!(!answered.body.contains(inside), "{}: {}", row.id, answered.body);
             }

@@ -289,6 +289,3 @@ fn count(text: &str, least: u32, most: u32) -> Result<u32, String> {
 fn parsed<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,6 +17,9 @@ use super::token::{self, Rules, Verified};
 use crate::domain::actor::Role;
 use crate::domain::time::{Instant, SECOND};
 
+/// Names under which the service itself acts: an issuer of one of them could speak for it.
+const RESERVED: [&str; 4] = [machine::ISSUER, "system", "cli", "demo"];
+
 /// How an issuer signs. One each: a token that names another is refused, whatever its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Algorithm {
@@ -122,7 +125,7 @@ pub struct ConfigError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigProblem {
-    #[error("a name is 1 to 40 small letters, digits and dashes, and not {}", machine::ISSUER)]
+    #[error("a name is 1 to 40 small letters, digits and dashes, and none of {}", RESERVED.join(", "))]
     Name,
     #[error("another issuer has the same name, or the same `issuer`")]
     Twice,
@@ -182,6 +185,7 @@ impl Issuers {
         let key = issuer.ring.find(unverified.kid.as_deref(), real_now).await?;
         let decoded = decode::<Object>(token, &key, &issuer.signature_only()).map_err(|error| match error.kind() {
             ErrorKind::Json(_) => AuthError::Malformed("its claims cannot be read"),
+            ErrorKind::InvalidAudience => AuthError::Claim("aud"),
             _ => AuthError::Untrusted,
         })?;
         token::judge(&decoded.claims.0, &issuer.rules, real_now)
@@ -192,7 +196,7 @@ impl Issuer {
     async fn load(config: &IssuerConfig) -> Result<Self, ConfigProblem> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let name = &config.name;
-        if !(1..=40).contains(&name.len()) || !name.bytes().all(plain) || name == machine::ISSUER {
+        if !(1..=40).contains(&name.len()) || !name.bytes().all(plain) || RESERVED.contains(&name.as_str()) {
             return Err(ConfigProblem::Name);
         }
         if config.issuer == machine::ISSUER {

@@ -455,7 +455,8 @@ async fn settings_that_cannot_work_are_refused_at_the_start_and_named() {
     assert_eq!(load(&good).await, Ok(()));
     assert_eq!(load("").await, Ok(()));
     for (text, said) in [
-        (issuer("makegood", "https://a.example", "[\"agent\"]", file.clone()), "not makegood"),
+        (issuer("makegood", "https://a.example", "[\"agent\"]", file.clone()), "none of makegood"),
+        (issuer("system", "https://a.example", "[\"agent\"]", file.clone()), "none of makegood"),
         (issuer("a|b", "https://a.example", "[\"agent\"]", file.clone()), "small letters"),
         (issuer("staff", "makegood", "[\"agent\"]", file.clone()), "the same"),
         (issuer("staff", "", "[\"agent\"]", file.clone()), "must not be empty"),
