@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn aliases_may_repeat_but_not_multiply() {
-        let nine = |alias: &str| vec![alias; 9].join(", ");
+        let nine = |alias: &str| [alias; 9].join(", ");
         assert!(Lines::of(&format!("a: &a [x, y]\nb: [{}]\n", nine("*a"))).is_some());
         let mut bomb = format!("a: &a [{}]\n", nine("x"));
         for (name, of) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["*a", "*b", "*c", "*d", "*e", "*f", "*g"]) {
