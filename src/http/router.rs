@@ -101,6 +101,8 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(super::observe::requests))
+        .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))
 }
 
