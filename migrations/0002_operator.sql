@@ -14,6 +14,7 @@ CREATE TABLE evidence_clock (
 );
 INSERT INTO evidence_clock VALUES (1, '1970-01-01T00:00:00Z');
 GRANT SELECT, UPDATE ON evidence_clock TO makegood_app;
+GRANT SELECT ON evidence_clock TO makegood_customer;
 
 -- A row here marks the database as a demo's: only such a database has a story clock and the pick-a-person sign-in.
 CREATE TABLE demo (

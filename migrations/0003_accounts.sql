@@ -1,5 +1,6 @@
 -- Why: customers, what they subscribe to, what they were charged and where their mailboxes lived. Owned by the bulk loads.
--- Facts carry both times: when it was so, and when we learned it (recorded_at); nothing is edited.
+-- Facts carry both times: when it was so, and when we learned it (recorded_at); nothing is edited. Other systems' names
+-- that stand in keys compare by their bytes ("C"), so that no index depends on the collations of an operating system.
 -- Locks: nothing, the tables are new.
 CREATE TABLE account (
     account_id uuid NOT NULL,
@@ -37,7 +38,7 @@ CREATE TABLE subscription (
 
 CREATE TABLE charge (
     account_id uuid NOT NULL,
-    charge_no text NOT NULL,
+    charge_no text COLLATE "C" NOT NULL,
     recorded_at timestamptz NOT NULL,
     subscription_id uuid NOT NULL,
     invoiced_on date NOT NULL,
@@ -50,18 +51,19 @@ CREATE TABLE charge (
     gross_minor bigint NOT NULL,
     tax_code text NOT NULL,
     tax_rate_bp integer NOT NULL,
-    CONSTRAINT charge_pkey PRIMARY KEY (account_id, charge_no),
+    CONSTRAINT charge_pkey PRIMARY KEY (account_id, charge_no, recorded_at),
     CONSTRAINT charge_adds_up CHECK (net_minor + tax_minor = gross_minor),
     CONSTRAINT charge_is_for_some_days CHECK (service_to > service_from),
-    CONSTRAINT charge_is_for_something CHECK (quantity > 0)
+    CONSTRAINT charge_is_for_something CHECK (quantity > 0),
+    CONSTRAINT charge_is_not_negative CHECK (net_minor >= 0 AND tax_minor >= 0)
 );
 
 -- Change events: from valid_from on, says this source, the mailbox lived on shard (null: nowhere). The interval is lead().
 CREATE TABLE placement (
     account_id uuid NOT NULL,
-    mailbox text NOT NULL,
+    mailbox text COLLATE "C" NOT NULL,
     valid_from timestamptz NOT NULL,
-    source text NOT NULL,
+    source text COLLATE "C" NOT NULL,
     recorded_at timestamptz NOT NULL,
     shard text,
     CONSTRAINT placement_pkey PRIMARY KEY (account_id, mailbox, valid_from, source, recorded_at)

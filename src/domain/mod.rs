@@ -1,16 +1,33 @@
 //! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
 
+pub mod account;
 pub mod actor;
+pub mod assess;
+mod base;
+pub mod batch;
 pub mod books;
+pub mod case;
 pub mod chain;
 pub mod charge;
 pub mod claim;
 pub mod credit;
+mod document;
+pub mod feed;
+pub mod fold;
 pub mod ids;
 pub mod money;
+pub mod monitors;
+pub mod observation;
 pub mod operator;
+mod overlay;
 pub mod period;
 pub mod placement;
+pub mod ratio;
+pub mod receipt;
+pub mod reconcile;
 pub mod refusal;
+mod says;
+mod schedule;
+pub mod terms;
 pub mod time;
 pub mod window;

@@ -1,3 +1,71 @@
 //! What happens: one file a journey. A flow opens the transaction, loads, decides by asking `domain`, saves and commits.
 
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::domain::actor::Actor;
+use crate::domain::ids::AccountId;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::time::Instant;
+use crate::store::{Error, audit};
+
+pub mod act_on_claim;
+pub mod admit_person;
+pub mod amend_outage;
+pub mod announce_outage;
+pub mod answer_credits;
+pub mod apply_credit_run;
+pub mod approve_credit_run;
+pub mod assess_period;
+pub mod confirm_outage;
+pub mod file_claim;
+pub mod issue_credits;
+pub mod issue_token;
+mod load;
+pub mod load_accounts;
+pub mod load_charges;
+pub mod load_placements;
+pub mod load_subscriptions;
 pub mod once;
+pub mod post_claims;
+pub mod propose_credit_run;
+pub mod publish_terms;
+pub mod pull_feed;
+pub mod sequence_feed;
+pub mod set_up_monitors;
+pub mod take_alerts;
+// pub mod assess_period;
+pub mod verify_books;
+
+/// makegood itself, where the clock and not a person moved something.
+pub fn system_actor(part: &str) -> Actor {
+    Actor {
+        issuer: "system".to_owned(),
+        subject: part.to_owned(),
+        name: "makegood".to_owned(),
+        roles: Default::default(),
+        accounts: Vec::new(),
+        source: None,
+    }
+}
+
+/// Keeps the audit row of a refused privileged try, in a transaction of its own: the try itself wrote nothing.
+pub async fn note_refusal(
+    pool: &PgPool,
+    account: AccountId,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    refusal: &Refusal,
+    at: Instant,
+) -> Result<(), Error> {
+    if !matches!(refusal.code, Code::Forbidden | Code::OverLimit | Code::FourEyes) {
+        return Ok(());
+    }
+    let mut tx = pool.begin().await?;
+    let action = format!("{action}.refused");
+    let detail = json!({ "code": refusal.code.name() });
+    audit::record(&mut tx, &audit::Entry { account, actor, action: &action, subject, detail, at }).await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -13,11 +13,24 @@ use sqlx::PgPool;
 
 use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
+use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 
+pub mod assessments;
+pub mod auth;
+pub mod batches;
+pub mod billing;
+pub mod claims;
+pub mod credit_runs;
+pub mod health;
+pub mod ingest;
+pub mod ledger;
+pub mod outages;
 pub mod pages;
 pub mod problem;
+pub mod router;
+pub mod terms;
 
 pub use problem::Problem;
 
@@ -26,6 +39,20 @@ pub use problem::Problem;
 pub struct App {
     pub pool: PgPool,
     pub clock: Clock,
+    pub issuers: Arc<auth::Issuers>,
+    /// Wakes the jobs before their next turn: a hint, never needed for correctness.
+    pub jobs: Arc<tokio::sync::Notify>,
+}
+
+impl App {
+    pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
+        App { pool, clock, issuers, jobs: Arc::default() }
+    }
+
+    /// Something was written that a job will want to see.
+    pub fn wake_jobs(&self) {
+        self.jobs.notify_one();
+    }
 }
 
 /// The largest JSON body, in bytes. Bulk files are streamed and have their own bound.
@@ -123,6 +150,46 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>
         return Err(Refusal::field(&format!("/headers/{name}"), "send this header once"));
     }
     first.map(|value| value.to_str().map_err(|_| Refusal::field(&format!("/headers/{name}"), "not text"))).transpose()
+}
+
+/// A query string, refused in the same words as everything else.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(query)| Query(query))
+            .map_err(|error| Refusal::field("/query", error.body_text()).into())
+    }
+}
+
+/// How many rows somebody asked for, within bounds.
+pub fn limit(asked: Option<i64>, default: i64, most: i64) -> Result<i64, Refusal> {
+    match asked.unwrap_or(default) {
+        limit if (1..=most).contains(&limit) => Ok(limit),
+        _ => Err(Refusal::field("/query/limit", format!("1 to {most}"))),
+    }
+}
+
+/// The accounts that a list is asked for: a customer's own, all of them unless one is named; for staff, the one that is
+/// named. One that is not there answers as one that is somebody else's.
+pub async fn accounts_asked(app: &App, actor: &Actor, reference: Option<&str>) -> Result<Vec<AccountId>, Problem> {
+    let is_customer = actor.has(Role::Customer);
+    let asked = match (is_customer, reference) {
+        (true, None) => actor.own_accounts(),
+        (true, Some(reference)) => actor.own_account(reference).into_iter().collect(),
+        (false, Some(reference)) => vec![AccountId::of(reference)],
+        (false, None) => return Err(Refusal::field("/query/account", "name the account").into()),
+    };
+    let mut tx = crate::store::customer::open(&app.pool, &asked).await?;
+    let known = crate::store::customer::known(&mut tx, &asked).await?;
+    match reference {
+        Some(reference) if known.is_empty() => Err(Refusal::not_found("account", reference).into()),
+        Some(_) | None => Ok(known),
+    }
 }
 
 /// The request's id: the caller's own if it is a plain one, else a new one.

@@ -139,7 +139,12 @@ impl IntoResponse for Problem {
 
 /// The document of a refusal, once the request's id is known.
 pub fn document(refusal: &Refusal, request_id: &str) -> String {
-    let body = ProblemBody {
+    serde_json::to_string(&body(refusal, request_id)).unwrap_or_default()
+}
+
+/// The same as a value, for an answer that says more.
+pub fn body(refusal: &Refusal, request_id: &str) -> ProblemBody {
+    ProblemBody {
         kind: format!("/docs/problems/{}", refusal.code),
         title: title(refusal.code),
         status: status(refusal.code).as_u16(),
@@ -147,8 +152,7 @@ pub fn document(refusal: &Refusal, request_id: &str) -> String {
         code: refusal.code.name(),
         request_id: request_id.to_owned(),
         errors: refusal.errors.clone(),
-    };
-    serde_json::to_string(&body).unwrap_or_default()
+    }
 }
 
 impl IntoResponse for Answer {

@@ -36,3 +36,10 @@ pub fn instant(stored: DateTime<Utc>, column: &str) -> Result<Instant, Error> {
     Instant::from_utc(stored)
         .ok_or_else(|| Error::Corrupt(format!("{column} is {stored}, outside the years 1970 to 2199")))
 }
+
+/// The last recorded time, without waiting for writers under way: for reading only.
+pub async fn last_recorded(conn: &mut PgConnection) -> Result<Instant, Error> {
+    let recorded: DateTime<Utc> =
+        sqlx::query_scalar(r"SELECT last_recorded FROM evidence_clock").fetch_one(conn).await?;
+    instant(recorded, "evidence_clock.last_recorded")
+}

@@ -4,14 +4,39 @@
 //! commits. Statements are raw string literals passed to `sqlx::query*` directly; `tests/statements.rs` finds every one and
 //! prepares it against the migrated schema.
 
+use sqlx::PgConnection;
 use sqlx::error::DatabaseError;
 
+use crate::domain::ids::AccountId;
+use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
+pub mod accounts;
 pub mod audit;
+pub mod books;
+pub mod charges;
+pub mod claims;
+pub mod copy;
+pub mod credits;
+pub mod customer;
 pub mod evidence;
+pub mod feed;
 pub mod idempotency;
+pub mod inputs;
+pub mod machine_tokens;
+pub mod monitors;
+pub mod observations;
+pub mod operator;
 pub mod outbox;
+pub mod people;
+pub mod placements;
+pub mod runs;
+pub mod sessions;
+pub mod setup;
+pub mod staging;
+pub mod subscriptions;
+pub mod terms;
+pub mod windows;
 
 /// A transaction that a flow opened.
 pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
@@ -59,7 +84,28 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a statement named a table that is not there.
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42P01")
+}
+
 /// The named constraint that a statement ran into, if that is why it failed: constraint names are vocabulary.
 pub fn constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error().and_then(DatabaseError::constraint)
+}
+
+/// A stored amount as money.
+pub fn money(minor: i64, currency: &str, column: &str) -> Result<Money, Error> {
+    let currency = currency.parse().map_err(|_| Error::Corrupt(format!("{column}: {currency} is no currency")))?;
+    Money::from_minor(minor, currency).map_err(|error| Error::Corrupt(format!("{column}: {error}")))
+}
+
+/// Locks the account for the rest of the transaction: the first statement of every flow that writes to one account. False
+/// where there is no such account.
+pub async fn lock_account(conn: &mut PgConnection, account: AccountId) -> Result<bool, Error> {
+    let row: Option<i64> = sqlx::query_scalar(r"SELECT seq FROM account_head WHERE account_id = $1 FOR NO KEY UPDATE")
+        .bind(account.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
 }

@@ -1,0 +1,152 @@
+//! `makegood feed`: what a billing system does, from a shell: pull the credits, and answer them.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use chrono::NaiveDate;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::database::{self, DatabaseArgs};
+use crate::clock::Clock;
+use crate::flows::sequence_feed::new_epoch;
+
+#[derive(Debug, Subcommand)]
+pub enum FeedCommand {
+    /// Pull the feed, as JSON lines on stdout.
+    Pull(PullArgs),
+    /// Answer every credit that is not answered with `applied`, on one bill for each account.
+    Ack(AckArgs),
+    /// Open a new epoch after a restore or a lossy fail-over.
+    NewEpoch(DatabaseArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// The service.
+    #[arg(long, env = "MAKEGOOD_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// A token of the role billing.
+    #[arg(long, env = "MAKEGOOD_TOKEN", hide_env_values = true)]
+    pub token: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Go on after this cursor.
+    #[arg(long)]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// What the numbers of the bills begin with.
+    #[arg(long, default_value = "INV")]
+    pub bill: String,
+    /// The date of the bills.
+    #[arg(long)]
+    pub date: NaiveDate,
+}
+
+pub async fn run(command: &FeedCommand) -> anyhow::Result<()> {
+    match command {
+        FeedCommand::Pull(args) => pull(args).await,
+        FeedCommand::Ack(args) => ack(args).await,
+        FeedCommand::NewEpoch(args) => {
+            let opened = database::open(args).await?;
+            let epoch = new_epoch(&opened.pool, 0, Clock::real().now()).await?;
+            println!("{}", json!({ "epoch": epoch }));
+            Ok(())
+        }
+    }
+}
+
+/// A client of the service's API.
+struct Client<'a> {
+    http: reqwest::Client,
+    server: &'a ServerArgs,
+}
+
+impl<'a> Client<'a> {
+    fn new(server: &'a ServerArgs) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Client { http, server })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let response = request.bearer_auth(&self.server.token).send().await.context("the service does not answer")?;
+        let (status, body) = (response.status(), response.text().await?);
+        if !status.is_success() {
+            bail!("the service answered {status}: {body}");
+        }
+        serde_json::from_str(&body).context("the service did not answer in JSON")
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        let mut url = reqwest::Url::parse(&format!("{}{path}", self.server.url))?;
+        url.query_pairs_mut().extend_pairs(query);
+        self.send(self.http.get(url)).await
+    }
+}
+
+async fn pull(args: &PullArgs) -> anyhow::Result<()> {
+    let client = Client::new(&args.server)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut after = args.after.clone();
+    let mut pulled = 0;
+    loop {
+        let mut query = vec![("limit", "1000".to_owned())];
+        query.extend(after.iter().map(|cursor| ("after", cursor.clone())));
+        let page = client.get("/v1/billing/feed", &query).await?;
+        for item in page["data"].as_array().into_iter().flatten() {
+            writeln!(out, "{item}")?;
+            pulled += 1;
+        }
+        after = page["next_cursor"].as_str().map(str::to_owned);
+        if page["has_more"] != true {
+            break;
+        }
+    }
+    out.flush()?;
+    eprintln!("pulled {pulled}; go on with --after {}", after.unwrap_or_default());
+    Ok(())
+}
+
+async fn ack(args: &AckArgs) -> anyhow::Result<()> {
+    let client = Client::new(&args.server)?;
+    let mut totals = BTreeMap::from([("recorded", 0u64), ("already", 0), ("refused", 0)]);
+    loop {
+        let page = client.get("/v1/billing/unacknowledged", &[("limit", "1000".to_owned())]).await?;
+        let items: Vec<Value> =
+            page["data"].as_array().into_iter().flatten().map(|item| answer(args, &item["credit"])).collect();
+        if items.is_empty() {
+            break;
+        }
+        let url = format!("{}/v1/billing/acks", args.server.url);
+        let taken = client.send(client.http.post(url).json(&json!({ "items": items }))).await?;
+        for (name, total) in &mut totals {
+            *total += taken[*name].as_u64().unwrap_or(0);
+        }
+        if taken["recorded"] == 0 {
+            bail!("none of {} answers was taken: {taken}", items.len());
+        }
+    }
+    println!("{}", serde_json::to_string(&totals)?);
+    Ok(())
+}
+
+fn answer(args: &AckArgs, credit: &Value) -> Value {
+    json!({
+        "credit": credit["id"],
+        "answer": "applied",
+        "reference": format!("{}-{}", args.bill, credit["bill_to"].as_str().unwrap_or_default()),
+        "date": args.date,
+        "net": credit["net"],
+        "tax": credit["tax"],
+    })
+}

@@ -1,0 +1,137 @@
+//! Doors for people at a terminal: thin. stdout is data, stderr is for people.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::domain::actor::{Actor, Role};
+use crate::http::auth::MachineKey;
+
+pub mod database;
+pub mod demo;
+pub mod evaluate;
+pub mod feed;
+pub mod serve;
+pub mod token;
+
+/// A ledger of what was promised, what was delivered and what is owed for the difference.
+#[derive(Debug, Parser)]
+#[command(
+    name = "makegood",
+    version,
+    after_help = "Examples:\n  makegood demo\n  makegood serve --issuers issuers.toml\n  makegood evaluate case.yaml\n\n\
+                  Exit codes: 0 ok, 1 failed, 2 usage, 4 not signed in or not allowed, 5 conflict, 6 the books do not verify."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole story on a private PostgreSQL, from an outage to a credit on a bill, and stay up with its pages
+    Demo(demo::DemoArgs),
+    /// Serve
+    Serve(serve::ServeArgs),
+    /// Bring a database to what this build knows
+    Migrate(database::DatabaseArgs),
+    /// Work out case files, without a database
+    Evaluate {
+        /// Case files.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
+        /// The receipts as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Do an exported receipt again, and say what differs
+    Verify {
+        file: std::path::PathBuf,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tokens for machines
+    Token {
+        #[command(flatten)]
+        database: database::DatabaseArgs,
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
+    /// The feed, as billing sees it
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MAKEGOOD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,makegood=info,sqlx=error"));
+    let is_serving = matches!(cli.command, Command::Serve(_));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if is_serving {
+        log.json().init();
+    } else {
+        log.with_max_level(tracing::Level::WARN).init();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => demo::run(&args).await?,
+        Command::Serve(args) => serve::run(&args).await?,
+        Command::Migrate(args) => migrate(&args).await?,
+        Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
+        Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
+        Command::Token { database, command } => tokens(&database, &command).await?,
+        Command::Feed(command) => feed::run(&command).await?,
+        Command::Openapi => print!("{}", crate::http::router::document()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(args: &database::DatabaseArgs) -> anyhow::Result<()> {
+    let opened = database::open(args).await?;
+    let Some(owner) = &opened.owner else { anyhow::bail!("name the owner's database in MAKEGOOD_OWNER_URL") };
+    crate::store::setup::migrate(owner).await?;
+    eprintln!("the database has all migrations of this build");
+    Ok(())
+}
+
+async fn tokens(database: &database::DatabaseArgs, command: &token::TokenCommand) -> anyhow::Result<()> {
+    let opened = database::open(database).await?;
+    let (clock, actor) = (Clock::real(), administrator("terminal"));
+    let printed = match command {
+        token::TokenCommand::Create(args) => {
+            let key = MachineKey::load_or_create(&opened.keys_dir)?;
+            serde_json::to_string(&token::create(&opened.pool, &key, &clock, &actor, args).await?)?
+        }
+        token::TokenCommand::Revoke(args) => {
+            serde_json::to_string(&token::revoke(&opened.pool, &clock, &actor, args).await?)?
+        }
+        token::TokenCommand::List => serde_json::to_string(&token::list(&opened.pool).await?)?,
+    };
+    println!("{printed}");
+    Ok(())
+}
+
+/// Whoever can read the keys and reach the database from a terminal is an administrator.
+pub fn administrator(at: &str) -> Actor {
+    Actor { issuer: "cli".to_owned(), roles: [Role::Admin].into(), ..crate::flows::system_actor(at) }
+}

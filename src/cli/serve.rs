@@ -1,0 +1,142 @@
+//! `makegood serve`: the service, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::database::{self, DatabaseArgs, Opened};
+use crate::clock::Clock;
+use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
+use crate::http::{App, health, router};
+use crate::jobs;
+use crate::store::setup;
+
+/// How long requests under way may go on after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Where people and programs connect.
+    #[arg(long, env = "MAKEGOOD_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where monitoring reads /metrics. Keep it inside.
+    #[arg(long, env = "MAKEGOOD_ADMIN_LISTEN", default_value = "127.0.0.1:9464")]
+    pub admin_listen: SocketAddr,
+    /// Whose tokens are taken: a TOML file with a table [[issuer]] for each.
+    #[arg(long, env = "MAKEGOOD_ISSUERS", value_name = "FILE")]
+    pub issuers: Option<PathBuf>,
+}
+
+pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let opened = database::open(&args.database).await?;
+    check(&opened).await?;
+    let config = match &args.issuers {
+        Some(path) => read_issuers(path)?,
+        None => IssuersConfig::default(),
+    };
+    let key = MachineKey::load_or_create(&opened.keys_dir)?;
+    let issuers = Issuers::load(&config).await?.with_machines(&key);
+    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers));
+    let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
+    eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
+    stop_signal().await?;
+    eprintln!("stopping: requests under way are finished first");
+    serving.stop().await;
+    opened.pool.close().await;
+    Ok(())
+}
+
+async fn check(opened: &Opened) -> anyhow::Result<()> {
+    database::refuse_powerful_role(&opened.pool).await?;
+    let missing = setup::missing_migrations(&opened.pool).await?;
+    if missing > 0 {
+        bail!(
+            "the database lacks {missing} migrations of this build: run `makegood migrate` with MAKEGOOD_OWNER_URL first"
+        );
+    }
+    Ok(())
+}
+
+fn read_issuers(path: &PathBuf) -> anyhow::Result<IssuersConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is not a list of issuers", path.display()))
+}
+
+/// Waits for Ctrl-C or a signal to end.
+pub async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// The counters, installed once a process.
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new().install_recorder().context("the metrics cannot be set up")?;
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// Listeners and jobs that run.
+#[derive(Debug)]
+pub struct Serving {
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Opens the listeners and starts the jobs.
+    pub async fn start(app: App, listen: SocketAddr, admin: Option<SocketAddr>) -> anyhow::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let mut tasks = vec![serve(listener, router::router(app.clone()), stopped.clone())];
+        if let Some(admin) = admin {
+            let listener = TcpListener::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
+            tasks.push(serve(listener, health::metrics(recorder()?), stopped.clone()));
+        }
+        tasks.push(tokio::spawn(jobs::run(app, stopped)));
+        Ok(Serving { address, stop, tasks })
+    }
+
+    /// Takes no new requests, and waits for those under way.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let all = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::warn!("requests under way were cut off");
+        }
+    }
+}
+
+fn serve(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "a listener failed");
+        }
+    })
+}

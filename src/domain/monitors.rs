@@ -1,0 +1,393 @@
+//! What the alerts of our monitors mean: data that operations keep, one document.
+//!
+//! A *source* is one monitor. A *rule* says what an alert of that name means. A *component* is anything that can fail, and
+//! says which mailboxes it serves, from an instant on: map services and not hosts, since a fail-over moves a service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Observation;
+use super::refusal::{FieldError, Refusal};
+use super::time::Instant;
+use super::window::{Capability, Correction, Impact, Scope};
+
+/// The whole document, as operations write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Monitors {
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    #[serde(default)]
+    pub rules: Vec<RuleEntry>,
+    #[serde(default)]
+    pub components: Vec<Component>,
+}
+
+/// How a source speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    Alertmanager,
+}
+
+impl SourceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            SourceKind::Alertmanager => "alertmanager",
+        }
+    }
+}
+
+/// One monitor, by the name that its token carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub name: String,
+    pub kind: SourceKind,
+    /// The longest silence between two heartbeats after which the source still counts as alive. None: it sends no heartbeat
+    /// and is taken at its word, so a monitor that died looks like recovery.
+    pub heartbeat_gap_seconds: Option<u32>,
+}
+
+/// What the alert `alertname` means when one of `sources` sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleEntry {
+    pub sources: Vec<String>,
+    pub alertname: String,
+    pub means: Rule,
+}
+
+/// What an alert means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The source is alive, as long as it fires: a Watchdog.
+    Heartbeat,
+    /// Nothing that customers feel.
+    Ignored,
+    /// A component failed.
+    Outage(OutageRule),
+}
+
+/// How an alert becomes an outage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutageRule {
+    /// The label whose value is the component's name.
+    pub component_label: String,
+    pub capability: Capability,
+    pub impact: Impact,
+    /// The rule's `for:`.
+    #[serde(default)]
+    pub for_seconds: u32,
+    /// The scrape interval.
+    #[serde(default)]
+    pub scrape_seconds: u32,
+    /// The rule's `keep_firing_for:`.
+    #[serde(default)]
+    pub keep_firing_seconds: u32,
+}
+
+impl OutageRule {
+    pub fn correction(&self) -> Correction {
+        Correction {
+            for_seconds: self.for_seconds,
+            scrape_seconds: self.scrape_seconds,
+            keep_firing_seconds: self.keep_firing_seconds,
+        }
+    }
+}
+
+/// Which mailboxes the component served, from an instant on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Component {
+    pub name: String,
+    #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
+    pub from: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub to: Option<Instant>,
+    pub scope: Scope,
+}
+
+impl Component {
+    fn serves_at(&self, at: Instant) -> bool {
+        self.from <= at && self.to.is_none_or(|to| at < to)
+    }
+}
+
+/// What is folded together: what all sources said of one component, one capability and one impact.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    pub component: String,
+    pub capability: Capability,
+    pub impact: Impact,
+}
+
+/// Why an observation makes no window. It is kept all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unmapped {
+    #[error("no rule says what alert {0:?} of this source means")]
+    NoRule(String),
+    #[error("the alert has no label {0:?}, which names the component")]
+    NoLabel(String),
+    #[error("component {component:?} served no mailboxes at {at}, as far as is known")]
+    NoComponent { component: String, at: Instant },
+}
+
+/// What an observation means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning<'a> {
+    Heartbeat,
+    Ignored,
+    Outage { group: Group, rule: &'a OutageRule, scope: &'a Scope },
+}
+
+/// The rules and components in force, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Mapping {
+    sources: BTreeMap<String, Source>,
+    rules: BTreeMap<(String, String), Rule>,
+    components: BTreeMap<String, Vec<Component>>,
+}
+
+impl Mapping {
+    pub fn new(
+        sources: Vec<Source>,
+        rules: impl IntoIterator<Item = (String, String, Rule)>,
+        components: Vec<Component>,
+    ) -> Self {
+        let mut mapping = Mapping {
+            sources: sources.into_iter().map(|source| (source.name.clone(), source)).collect(),
+            rules: rules.into_iter().map(|(source, name, rule)| ((source, name), rule)).collect(),
+            components: BTreeMap::new(),
+        };
+        for component in components {
+            mapping.components.entry(component.name.clone()).or_default().push(component);
+        }
+        mapping
+    }
+
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.get(name)
+    }
+
+    /// What `observation` of `source` means.
+    pub fn meaning(&self, source: &str, observation: &Observation) -> Result<Meaning<'_>, Unmapped> {
+        let rule = self
+            .rules
+            .get(&(source.to_owned(), observation.name.clone()))
+            .ok_or_else(|| Unmapped::NoRule(observation.name.clone()))?;
+        let rule = match rule {
+            Rule::Heartbeat => return Ok(Meaning::Heartbeat),
+            Rule::Ignored => return Ok(Meaning::Ignored),
+            Rule::Outage(rule) => rule,
+        };
+        let component = observation
+            .labels
+            .get(&rule.component_label)
+            .ok_or_else(|| Unmapped::NoLabel(rule.component_label.clone()))?;
+        let at = observation.starts_at;
+        let serving = self.components.get(component).and_then(|all| all.iter().find(|one| one.serves_at(at)));
+        let scope =
+            serving.map(|one| &one.scope).ok_or_else(|| Unmapped::NoComponent { component: component.clone(), at })?;
+        let group = Group { component: component.clone(), capability: rule.capability.clone(), impact: rule.impact };
+        Ok(Meaning::Outage { group, rule, scope })
+    }
+
+    /// Which mailboxes the component served at `at`.
+    pub fn scope_at(&self, component: &str, at: Instant) -> Option<&Scope> {
+        self.components.get(component)?.iter().find(|one| one.serves_at(at)).map(|one| &one.scope)
+    }
+
+    /// The rule for alert `name` of `source`, where it speaks of an outage.
+    pub fn outage_rule(&self, source: &str, name: &str) -> Option<&OutageRule> {
+        match self.rules.get(&(source.to_owned(), name.to_owned()))? {
+            Rule::Outage(rule) => Some(rule),
+            Rule::Heartbeat | Rule::Ignored => None,
+        }
+    }
+
+    /// The alerts that speak of outages: source and name.
+    pub fn outage_alerts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|((source, name), rule)| match rule {
+            Rule::Outage(_) => Some((source.as_str(), name.as_str())),
+            Rule::Heartbeat | Rule::Ignored => None,
+        })
+    }
+
+    /// The rules whose alerts may speak of `group`: source, alert name, and the label that names the component.
+    pub fn rules_for<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+        self.rules.iter().filter_map(|((source, name), rule)| match rule {
+            Rule::Outage(rule) if rule.capability == group.capability && rule.impact == group.impact => {
+                Some((source.as_str(), name.as_str(), rule.component_label.as_str()))
+            }
+            Rule::Outage(_) | Rule::Heartbeat | Rule::Ignored => None,
+        })
+    }
+}
+
+impl Monitors {
+    /// Refuses a document that cannot mean what it says; every line that is wrong is named.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let mut errors = Vec::new();
+        let mut wrong =
+            |pointer: String, message: &str| errors.push(FieldError { pointer, message: message.to_owned() });
+        let mut names = BTreeSet::new();
+        for (at, source) in self.sources.iter().enumerate() {
+            if !is_name(&source.name) {
+                wrong(format!("/sources/{at}/name"), NAME);
+            }
+            if !names.insert(&source.name) {
+                wrong(format!("/sources/{at}/name"), "this source is in the document twice");
+            }
+            if source.heartbeat_gap_seconds == Some(0) {
+                wrong(format!("/sources/{at}/heartbeat_gap_seconds"), "at least one second, or null for no heartbeat");
+            }
+        }
+        let mut rules = BTreeSet::new();
+        for (at, entry) in self.rules.iter().enumerate() {
+            if entry.sources.is_empty() {
+                wrong(format!("/rules/{at}/sources"), "name at least one source");
+            }
+            if !is_name(&entry.alertname) {
+                wrong(format!("/rules/{at}/alertname"), NAME);
+            }
+            for source in &entry.sources {
+                if !is_name(source) {
+                    wrong(format!("/rules/{at}/sources"), NAME);
+                }
+                if !rules.insert((source, &entry.alertname)) {
+                    wrong(format!("/rules/{at}"), "this alert of this source has two rules in the document");
+                }
+            }
+            if let Rule::Outage(rule) = &entry.means {
+                if !is_name(&rule.component_label) {
+                    wrong(format!("/rules/{at}/means/outage/component_label"), NAME);
+                }
+                if let Err(message) = rule.capability.check() {
+                    wrong(format!("/rules/{at}/means/outage/capability"), message);
+                }
+                if let Err(message) = rule.impact.check() {
+                    wrong(format!("/rules/{at}/means/outage/impact"), message);
+                }
+            }
+        }
+        for (at, component) in self.components.iter().enumerate() {
+            if !is_name(&component.name) {
+                wrong(format!("/components/{at}/name"), NAME);
+            }
+            if component.to.is_some_and(|to| to <= component.from) {
+                wrong(format!("/components/{at}/to"), "the end must be after the start");
+            }
+            if let Err(message) = component.scope.check() {
+                wrong(format!("/components/{at}/scope"), message);
+            }
+            let twice = self.components.iter().skip(at + 1).any(|other| {
+                let apart =
+                    component.to.is_some_and(|to| to <= other.from) || other.to.is_some_and(|to| to <= component.from);
+                other.name == component.name && !apart
+            });
+            if twice {
+                wrong(
+                    format!("/components/{at}"),
+                    "this component has two scopes at one time; end the first one with `to`",
+                );
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Refusal::invalid(errors)) }
+    }
+}
+
+const NAME: &str = "1 to 200 characters, no control characters";
+
+/// Whether `text` may name a source, an alert, a label, a component or a shard.
+pub fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= 200 && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::refusal::Code;
+
+    fn document() -> Monitors {
+        serde_saphyr::from_str(
+            r"
+sources:
+  - {name: prom-a, kind: alertmanager, heartbeat_gap_seconds: 180}
+rules:
+  - {sources: [prom-a], alertname: Watchdog, means: heartbeat}
+  - sources: [prom-a]
+    alertname: InboundDown
+    means: {outage: {component_label: component, capability: receive, impact: {kind: full}, for_seconds: 60}}
+components:
+  - {name: inbound-mx-07, from: 2026-01-01T00:00:00Z, to: 2026-06-01T00:00:00Z, scope: {shards: [mx-07]}}
+  - {name: inbound-mx-07, from: 2026-06-01T00:00:00Z, scope: {shards: [mx-07, mx-09]}}
+",
+        )
+        .unwrap()
+    }
+
+    fn mapping(document: Monitors) -> Mapping {
+        let rules = document.rules.into_iter().flat_map(|entry| {
+            let RuleEntry { sources, alertname, means } = entry;
+            sources.into_iter().map(move |source| (source, alertname.clone(), means.clone()))
+        });
+        Mapping::new(document.sources, rules.collect::<Vec<_>>(), document.components)
+    }
+
+    fn alert(name: &str, component: Option<&str>, starts_at: &str) -> Observation {
+        Observation {
+            fingerprint: "f1".to_owned(),
+            name: name.to_owned(),
+            labels: component.map(|value| ("component".to_owned(), value.to_owned())).into_iter().collect(),
+            starts_at: Instant::parse(starts_at).unwrap(),
+            ends_at: None,
+        }
+    }
+
+    #[test]
+    fn a_component_maps_to_the_shards_that_it_served_when_the_alert_began() {
+        let mapping = mapping(document());
+        let shards =
+            |at: &str| match mapping.meaning("prom-a", &alert("InboundDown", Some("inbound-mx-07"), at)).unwrap() {
+                Meaning::Outage { scope, rule, .. } => {
+                    assert_eq!(rule.correction().for_seconds, 60);
+                    scope.clone()
+                }
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(shards("2026-05-31T23:59:59Z"), Scope::Shards(vec!["mx-07".to_owned()]));
+        assert_eq!(shards("2026-06-01T00:00:00Z"), Scope::Shards(vec!["mx-07".to_owned(), "mx-09".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_not_mapped_says_why() {
+        let mapping = mapping(document());
+        let why = |observation| mapping.meaning("prom-a", &observation).unwrap_err();
+        assert!(matches!(why(alert("DiskFull", None, "2026-07-01T00:00:00Z")), Unmapped::NoRule(_)));
+        assert!(matches!(why(alert("InboundDown", None, "2026-07-01T00:00:00Z")), Unmapped::NoLabel(_)));
+        let early = alert("InboundDown", Some("inbound-mx-07"), "2025-07-01T00:00:00Z");
+        assert!(matches!(why(early), Unmapped::NoComponent { .. }));
+        let watchdog = alert("Watchdog", None, "2026-07-01T00:00:00Z");
+        assert_eq!(mapping.meaning("prom-a", &watchdog).unwrap(), Meaning::Heartbeat);
+        assert!(mapping.meaning("prom-b", &watchdog).is_err());
+    }
+
+    #[test]
+    fn a_document_that_says_two_things_at_once_is_refused_line_by_line() {
+        document().check().unwrap();
+        let mut twice = document();
+        twice.components[0].to = None;
+        twice.sources.push(twice.sources[0].clone());
+        twice.rules.push(twice.rules[0].clone());
+        let refusal = twice.check().unwrap_err();
+        assert_eq!(refusal.code, Code::InvalidRequest);
+        let pointers: Vec<&str> = refusal.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/sources/1/name", "/rules/2", "/components/0"]);
+    }
+}

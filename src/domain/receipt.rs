@@ -1,0 +1,292 @@
+//! The receipt: an assessment with everything from which a person or a program can redo it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::assess::{AssessError, Assessment, Inputs, Outcome, assess};
+use super::time::MINUTE;
+use super::{document, says};
+
+/// One exported assessment. `makegood verify` recomputes it from `inputs` alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    pub format: Format,
+    pub inputs_hash: String,
+    pub input_hashes: InputHashes,
+    pub inputs: Inputs,
+    pub steps: Vec<Step>,
+    pub assessment: Assessment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    #[serde(rename = "makegood.receipt/1")]
+    V1,
+}
+
+/// SHA-256 of each kind of input, so that a changed one can be named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputHashes {
+    pub account: String,
+    pub terms: String,
+    pub mailboxes: String,
+    pub windows: String,
+    pub charges: String,
+}
+
+/// One step of the sum, as a sentence with its numbers and as the numbers alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub name: StepName,
+    pub says: String,
+    pub numbers: BTreeMap<String, String>,
+}
+
+/// The steps of every sum, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepName {
+    Windows,
+    CapabilityRule,
+    Placements,
+    Joined,
+    PlannedCut,
+    Clock,
+    MinimumLength,
+    CutToPeriod,
+    Weighted,
+    Measured,
+    Schedule,
+    Base,
+    Combined,
+    Caps,
+    Rounded,
+    Payout,
+}
+
+impl StepName {
+    /// As it stands on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            StepName::Windows => "windows",
+            StepName::CapabilityRule => "capability_rule",
+            StepName::Placements => "placements",
+            StepName::Joined => "joined",
+            StepName::PlannedCut => "planned_cut",
+            StepName::Clock => "clock",
+            StepName::MinimumLength => "minimum_length",
+            StepName::CutToPeriod => "cut_to_period",
+            StepName::Weighted => "weighted",
+            StepName::Measured => "measured",
+            StepName::Schedule => "schedule",
+            StepName::Base => "base",
+            StepName::Combined => "combined",
+            StepName::Caps => "caps",
+            StepName::Rounded => "rounded",
+            StepName::Payout => "payout",
+        }
+    }
+}
+
+/// A receipt that says what its inputs give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub receipt: Receipt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotVerified {
+    #[error("this is not a receipt: {0}")]
+    NotAReceipt(String),
+    #[error("the receipt does not say what its inputs give")]
+    Differs(Vec<Difference>),
+}
+
+/// A field that says something else than the recomputed receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// A JSON pointer; steps are named: `/steps/measured/numbers/uptime_percent`.
+    pub at: String,
+    pub says: String,
+    pub recomputed: String,
+}
+
+impl Inputs {
+    /// The same facts in their one order, each once, so that the same facts have the same hash.
+    pub fn canonical(mut self) -> Self {
+        for mailbox in &mut self.mailboxes {
+            mailbox.events.sort_by(|a, b| (a.from, &a.source, &a.shard).cmp(&(b.from, &b.source, &b.shard)));
+            mailbox.events.dedup();
+        }
+        self.mailboxes.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
+        self.mailboxes.dedup();
+        self.windows.sort_by_key(|window| (window.start, window.id, window.version));
+        self.windows.dedup();
+        self.charges.sort_by(|a, b| (a.service_from, &a.number).cmp(&(b.service_from, &b.number)));
+        self.charges.dedup();
+        self
+    }
+}
+
+impl Receipt {
+    /// Assesses and explains.
+    pub fn of(inputs: Inputs) -> Result<Self, AssessError> {
+        let inputs = inputs.canonical();
+        let assessment = assess(&inputs)?;
+        Ok(Receipt {
+            format: Format::V1,
+            inputs_hash: document::hash(&inputs),
+            input_hashes: InputHashes {
+                account: document::hash(&(
+                    &inputs.account,
+                    inputs.operator_zone,
+                    &inputs.subscription,
+                    &inputs.plan,
+                    inputs.period,
+                    inputs.as_of,
+                )),
+                terms: document::hash(&(inputs.terms_version, &inputs.terms)),
+                mailboxes: document::hash(&inputs.mailboxes),
+                windows: document::hash(&inputs.windows),
+                charges: document::hash(&inputs.charges),
+            },
+            steps: says::steps(&inputs, &assessment),
+            inputs,
+            assessment,
+        })
+    }
+
+    /// As one JSON document, for people and programs.
+    pub fn to_json(&self) -> String {
+        // Our own types have string keys only and no floats, so they always have a JSON form.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Reads a receipt and computes it again from the inputs in it.
+    pub fn verify(text: &str) -> Result<Verified, NotVerified> {
+        let receipt: Receipt =
+            serde_json::from_str(text).map_err(|error| NotVerified::NotAReceipt(error.to_string()))?;
+        let recomputed = match Receipt::of(receipt.inputs.clone()) {
+            Ok(recomputed) => recomputed,
+            Err(error) => {
+                return Err(NotVerified::Differs(vec![Difference {
+                    at: "/assessment".to_owned(),
+                    says: "a sum".to_owned(),
+                    recomputed: format!("no sum, for {error}"),
+                }]));
+            }
+        };
+        let differences = receipt.differences(&recomputed);
+        if differences.is_empty() { Ok(Verified { receipt }) } else { Err(NotVerified::Differs(differences)) }
+    }
+
+    /// Which input was touched, then the steps in their order, then the results that they explain.
+    fn differences(&self, recomputed: &Receipt) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        differ("/input_hashes", &json(&self.input_hashes), &json(&recomputed.input_hashes), &mut differences);
+        differ("/inputs_hash", &json(&self.inputs_hash), &json(&recomputed.inputs_hash), &mut differences);
+        for (index, step) in recomputed.steps.iter().enumerate() {
+            let at = format!("/steps/{}", step.name.name());
+            let said = self.steps.get(index).map_or(Value::Null, json);
+            differ(&at, &said, &json(step), &mut differences);
+        }
+        if self.steps.len() > recomputed.steps.len() {
+            let (says, recomputed) = (self.steps.len().to_string(), recomputed.steps.len().to_string());
+            differences.push(Difference { at: "/steps".to_owned(), says, recomputed });
+        }
+        differ("/assessment", &json(&self.assessment), &json(&recomputed.assessment), &mut differences);
+        differences
+    }
+
+    /// The receipt for a person: the records, the sum step by step, and what came of it.
+    pub fn text(&self) -> String {
+        let (inputs, sum) = (&self.inputs, &self.assessment);
+        let mut text = String::new();
+        let mut say = |line: std::fmt::Arguments<'_>| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{line}");
+        };
+        say(format_args!(
+            "{} · {} · {} · {}",
+            inputs.account.name,
+            inputs.terms.name,
+            says::month(inputs.period),
+            sum.zone
+        ));
+        let hit = format!("{} of {} mailboxes affected", sum.total.affected, sum.total.mailboxes);
+        say(format_args!("  {hit:<52} {:>12} {:>12}", "minutes", "counted"));
+        for (index, line) in sum.lines.iter().enumerate() {
+            let end = line.end.map_or_else(|| "still going on".to_owned(), |end| says::local(end, sum.zone));
+            let time = format!("{}. {} -> {end}", index + 1, says::local(line.start, sum.zone));
+            let (measured, counted) = (column(line.measured_micros), column(line.counted_micros));
+            say(format_args!("  {time:<34} {:<17} {measured:>12} {counted:>12}", says::what(line)));
+            for part in &line.uncounted {
+                let why = says::why(part.why, index);
+                say(format_args!("       {} did not count: {why}", says::spoken(part.micros)));
+            }
+        }
+        let (measured, counted) = (column(sum.total.measured_micros), column(sum.total.counted_micros));
+        say(format_args!("  {:<52} {measured:>12} {counted:>12}", "for each of the mailboxes that were hit most"));
+        say(format_args!(""));
+        for (index, step) in self.steps.iter().enumerate() {
+            say(format_args!("  {:>2}. {}", index + 1, step.says));
+        }
+        say(format_args!(""));
+        match &sum.outcome {
+            Outcome::Credit { amount } => say(format_args!("  Credit: {amount}")),
+            Outcome::NothingDue { why } => say(format_args!("  No credit is due: {}.", says::nothing(*why))),
+        }
+        for blocker in &sum.blockers {
+            say(format_args!("  Held back: {}.", says::blocker(blocker, sum.zone)));
+        }
+        say(format_args!("  Terms {}@{}   inputs {}", inputs.plan, inputs.terms_version, self.inputs_hash));
+        text
+    }
+}
+
+/// A table's minutes: whole ones bare, others with their seconds.
+fn column(micros: i64) -> String {
+    if micros % MINUTE == 0 { says::grouped(micros / MINUTE) } else { says::spoken(micros) }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// Every leaf in which two values differ.
+fn differ(at: &str, says: &Value, recomputed: &Value, into: &mut Vec<Difference>) {
+    match (says, recomputed) {
+        (Value::Object(left), Value::Object(right)) => {
+            for (key, value) in right {
+                differ(&format!("{at}/{key}"), left.get(key).unwrap_or(&Value::Null), value, into);
+            }
+            for key in left.keys().filter(|key| !right.contains_key(*key)) {
+                differ(&format!("{at}/{key}"), &left[key], &Value::Null, into);
+            }
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            for index in 0..left.len().max(right.len()) {
+                let (one, other) = (left.get(index).unwrap_or(&Value::Null), right.get(index).unwrap_or(&Value::Null));
+                differ(&format!("{at}/{index}"), one, other, into);
+            }
+        }
+        (left, right) if left == right => {}
+        (left, right) => {
+            into.push(Difference { at: at.to_owned(), says: plain(left), recomputed: plain(right) });
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}

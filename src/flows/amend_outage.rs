@@ -1,0 +1,101 @@
+//! Operations correct an outage: a new version with a reason. The earlier one can still be asked for.
+
+use serde::Deserialize;
+use sqlx::PgPool;
+
+use super::announce_outage::{PlannedWork, incident, save, seen};
+use super::once::{Answer, Begun, IdempotencyKey, Once};
+use crate::domain::actor::Actor;
+use crate::domain::ids::WindowId;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Instant;
+use crate::domain::window::{Amendment, Capability, Impact, Scope, WindowChange};
+use crate::store::{Error, evidence};
+
+/// What is corrected. A field that is left out stays as it is.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AmendOutage {
+    /// The version that the caller saw.
+    #[schema(example = 1)]
+    pub version: i32,
+    /// Why; it is kept with the version. Whatever the monitors disagreed about counts as judged by this.
+    #[schema(example = "The gateway log shows the first refused message at 05:10.")]
+    pub reason: String,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub start: Option<Instant>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub end: Option<Instant>,
+    /// It has no end yet after all.
+    #[serde(default)]
+    pub goes_on: bool,
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    #[serde(default)]
+    pub capability: Option<Capability>,
+    #[serde(default)]
+    pub impact: Option<Impact>,
+    #[serde(default)]
+    pub planned: Option<PlannedWork>,
+    /// It was not planned after all.
+    #[serde(default)]
+    pub unplanned: bool,
+    #[serde(default)]
+    pub incident: Option<String>,
+    /// It was no outage. Nothing else may be changed with this.
+    #[serde(default)]
+    pub retract: bool,
+}
+
+impl AmendOutage {
+    fn amendment(self, now: Instant) -> Result<Amendment, Refusal> {
+        if self.end.is_some() && self.goes_on {
+            return Err(Refusal::field("/goes_on", "an outage that goes on has no end"));
+        }
+        if self.planned.is_some() && self.unplanned {
+            return Err(Refusal::field("/unplanned", "say either planned or unplanned"));
+        }
+        let change = WindowChange {
+            start: self.start,
+            end: if self.goes_on { Some(None) } else { self.end.map(Some) },
+            scope: self.scope,
+            capability: self.capability,
+            impact: self.impact,
+            planned: match self.planned {
+                Some(planned) => Some(Some(planned.announcement(now)?)),
+                None => self.unplanned.then_some(None),
+            },
+        };
+        match (self.retract, change == WindowChange::default()) {
+            (true, true) => Ok(Amendment::Retract),
+            (true, false) => Err(Refusal::field("/retract", "an outage that is taken back is not changed as well")),
+            (false, _) => Ok(Amendment::Change(change)),
+        }
+    }
+}
+
+/// Adds the next version; it is provisional again until it is signed off. Says nothing new and only gives a reason: that is
+/// how a person says that the window stands as it is although the monitors disagree.
+pub async fn amend_outage(
+    pool: &PgPool,
+    now: Instant,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    id: WindowId,
+    request: AmendOutage,
+) -> Result<Answer, Error> {
+    let mut once = match Once::begin(pool, actor, key, now).await? {
+        Begun::Replay(answer) => return Ok(answer),
+        Begun::New(once) => once,
+    };
+    let recorded_at = evidence::stamp(once.tx(), now).await?;
+    let before = seen(once.tx(), id, request.version).await?;
+    let incident = incident(request.incident.as_deref())?.or(before.incident);
+    let reason = request.reason.clone();
+    let amended = before.window.amend(request.amendment(now)?, &reason, &actor.name, now)?;
+    let action = if amended.is_retracted() { "outage.retract" } else { "outage.amend" };
+    let recorded = save(once.tx(), &amended, incident.as_deref(), action, actor, recorded_at, now).await?;
+    once.finish(201, &recorded).await
+}

@@ -1,0 +1,96 @@
+//! Somebody else approves a credit run, by typing the total that they saw.
+
+use serde::Deserialize;
+use sqlx::PgPool;
+
+use super::note_refusal;
+use super::once::{Answer, Begun, IdempotencyKey, Once};
+use super::propose_credit_run::{CreditRun, refuse_stale};
+use crate::domain::actor::{Actor, Role};
+use crate::domain::ids::CreditRunId;
+use crate::domain::money::Money;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::time::Instant;
+use crate::store::runs::{Run, RunState};
+use crate::store::{Error, audit, operator, runs};
+
+/// The approver's word.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveCreditRun {
+    /// The total as it was shown, as digits.
+    #[schema(example = "1240.50")]
+    pub total: String,
+}
+
+/// Approves the run, once: it is then applied exactly as it was proposed.
+pub async fn approve_credit_run(
+    pool: &PgPool,
+    now: Instant,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    id: CreditRunId,
+    request: ApproveCreditRun,
+) -> Result<Answer, Error> {
+    let mut once = match Once::begin(pool, actor, key, now).await? {
+        Begun::Replay(answer) => return Ok(answer),
+        Begun::New(once) => once,
+    };
+    let tx = once.tx();
+    let operator = operator::get(tx).await?;
+    let run = runs::lock(tx, id).await?.ok_or_else(|| Refusal::not_found("credit run", &id.to_string()))?;
+    if let Err(refusal) = check(&run, actor, &request, now) {
+        drop(once);
+        note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
+        return Err(refusal.into());
+    }
+    refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
+    let approved = Run {
+        state: RunState::Approved,
+        approved_by: Some(actor.key()),
+        approved_by_name: Some(actor.name.clone()),
+        approved_at: Some(now),
+        ..run
+    };
+    runs::save(tx, &approved).await?;
+    audit::record(
+        tx,
+        &audit::Entry {
+            account: audit::NO_ACCOUNT,
+            actor,
+            action: "credit_run.approve",
+            subject: &id.to_string(),
+            detail: serde_json::json!({ "total_minor": approved.total.minor(), "credits": approved.credits }),
+            at: now,
+        },
+    )
+    .await?;
+    let tally = runs::tally(tx, id).await?;
+    once.finish(202, &CreditRun::new(&approved, tally)).await
+}
+
+/// Refusals win in this order: role, four eyes, state, expiry, total.
+fn check(run: &Run, actor: &Actor, request: &ApproveCreditRun, now: Instant) -> Result<(), Refusal> {
+    if !actor.has(Role::Supervisor) {
+        return Err(Refusal::new(Code::Forbidden, "To approve a credit run needs the role supervisor."));
+    }
+    if run.proposed_by == actor.key() {
+        return Err(Refusal::new(Code::FourEyes, "You proposed this, so someone else must approve it."));
+    }
+    if run.state != RunState::Proposed {
+        let by = run.approved_by_name.as_deref().unwrap_or("somebody else");
+        return Err(Refusal::new(Code::WrongState, format!("{by} approved this run already.")));
+    }
+    if now >= run.expires_at {
+        return Err(Refusal::new(
+            Code::PlanExpired,
+            format!("This plan expired at {}. Make a new one.", run.expires_at),
+        ));
+    }
+    match Money::parse(request.total.trim(), run.total.currency()) {
+        Ok(total) if total == run.total => Ok(()),
+        Ok(_) | Err(_) => {
+            Err(Refusal::new(Code::TotalDiffers, format!("Type the total exactly as shown: {}", run.total.digits())))
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A period is computed: every account that a window touched, against its terms, as recorded at one time.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::domain::actor::Actor;
+use crate::domain::assess::{Blocker, Outcome};
+use crate::domain::ids::AccountId;
+use crate::domain::money::Money;
+use crate::domain::period::Month;
+use crate::domain::receipt::Receipt;
+use crate::domain::time::Instant;
+use crate::store::inputs::{Evidence, Loaded};
+use crate::store::runs::Assessed;
+use crate::store::{Error, accounts, audit, evidence, inputs, operator, runs};
+
+/// How many accounts are loaded at once.
+const BATCH: i64 = 2_000;
+
+/// What a computing found.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PeriodAssessed {
+    #[schema(value_type = String, example = "2026-10")]
+    pub period: Month,
+    /// The evidence is the one that was recorded up to here.
+    #[schema(value_type = String)]
+    pub recorded_as_of: Instant,
+    /// Accounts that were looked at.
+    pub accounts: i64,
+}
+
+/// Computes `period` from what is recorded now. Done twice over the same evidence, the second time finds it done.
+pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: Month) -> Result<PeriodAssessed, Error> {
+    let mut tx = pool.begin().await?;
+    let operator = operator::get(&mut tx).await?;
+    let as_of = evidence::settled(&mut tx).await?;
+    if let Some(accounts) = runs::finished_assessment(&mut tx, period, as_of).await? {
+        return Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts });
+    }
+    runs::begin_assessment(&mut tx, period, as_of).await?;
+    tx.commit().await?;
+    let mut conn = pool.acquire().await?;
+    let shared = Evidence::load(&mut conn, &operator, period, as_of, now).await?;
+    drop(conn);
+    let (mut seen, mut after) = (0, None);
+    loop {
+        let (count, last) = assess_batch(pool, &shared, after).await?;
+        seen += count;
+        match last {
+            Some(last) => after = Some(last),
+            None => break,
+        }
+    }
+    let mut tx = pool.begin().await?;
+    runs::finish_assessment(&mut tx, period, as_of, seen, now).await?;
+    audit::record(
+        &mut tx,
+        &audit::Entry {
+            account: audit::NO_ACCOUNT,
+            actor,
+            action: "period.assess",
+            subject: &period.to_string(),
+            detail: json!({ "recorded_as_of": as_of, "accounts": seen }),
+            at: now,
+        },
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts: seen })
+}
+
+/// One batch in a transaction of its own: how many accounts, and the last of them; none at the end.
+async fn assess_batch(
+    pool: &PgPool,
+    shared: &Evidence,
+    after: Option<AccountId>,
+) -> Result<(i64, Option<AccountId>), Error> {
+    let mut tx = pool.begin().await?;
+    let batch = accounts::page(&mut tx, after, BATCH, Some(shared.recorded_as_of)).await?;
+    let last = batch.last().map(|account| account.id);
+    let loaded = inputs::load(&mut tx, shared, &batch).await?;
+    let mut rows = Vec::new();
+    for one in loaded {
+        rows.extend(assessed(one)?);
+    }
+    runs::insert_assessed(&mut tx, shared.period, shared.recorded_as_of, &rows).await?;
+    tx.commit().await?;
+    Ok((i64::try_from(batch.len()).unwrap_or(i64::MAX), last))
+}
+
+/// The row to keep: none where nothing counted and nothing stands in the way.
+fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
+    let currency = one.currency;
+    let Some(inputs) = one.inputs else {
+        return Ok(Some(Assessed {
+            account: one.account,
+            subscription: one.subscription,
+            plan: one.plan,
+            terms_version: 0,
+            promise: "availability".to_owned(),
+            counted_micros: 0,
+            mailboxes: 0,
+            affected_mailboxes: 0,
+            amount: None,
+            currency: currency.code().to_owned(),
+            blockers: one.blockers,
+            inputs_hash: [0; 32],
+        }));
+    };
+    let terms_version = inputs.terms_version;
+    let receipt = Receipt::of(inputs)
+        .map_err(|error| Error::Corrupt(format!("account {} cannot be assessed: {error}", one.account)))?;
+    let sum = &receipt.assessment;
+    let mut blockers = one.blockers;
+    blockers
+        .extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros)).map(reason));
+    if sum.total.counted_micros == 0 && blockers.is_empty() {
+        return Ok(None);
+    }
+    let mut inputs_hash = [0; 32];
+    hex::decode_to_slice(&receipt.inputs_hash, &mut inputs_hash)
+        .map_err(|_| Error::Corrupt("a receipt's hash is not 32 bytes".to_owned()))?;
+    Ok(Some(Assessed {
+        account: one.account,
+        subscription: one.subscription,
+        plan: one.plan,
+        terms_version,
+        promise: "availability".to_owned(),
+        counted_micros: sum.total.counted_micros,
+        mailboxes: count(sum.total.mailboxes),
+        affected_mailboxes: count(sum.total.affected),
+        amount: match &sum.outcome {
+            Outcome::Credit { amount } => Some(*amount),
+            Outcome::NothingDue { .. } => Some(Money::zero(currency)),
+        },
+        currency: currency.code().to_owned(),
+        blockers,
+        inputs_hash,
+    }))
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Where nothing counted, what was charged does not matter.
+fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
+    match blocker {
+        Blocker::MissingCharge { .. } | Blocker::ChargesOverlap { .. } => counted_micros > 0,
+        Blocker::PeriodNotOver { .. }
+        | Blocker::WindowOpen { .. }
+        | Blocker::WindowNotConfirmed { .. }
+        | Blocker::WindowDisputed { .. }
+        | Blocker::ContestedPlacement { .. }
+        | Blocker::TermsMissing { .. } => true,
+    }
+}
+
+/// A blocker as a stable word, and after a colon what it is about.
+pub fn reason(blocker: &Blocker) -> String {
+    match blocker {
+        Blocker::PeriodNotOver { ends } => format!("period_not_over:{ends}"),
+        Blocker::WindowOpen { window } => format!("window_open:{window}"),
+        Blocker::WindowNotConfirmed { window } => format!("window_not_confirmed:{window}"),
+        Blocker::WindowDisputed { window } => format!("window_disputed:{window}"),
+        Blocker::ContestedPlacement { mailbox } => format!("contested_placement:{mailbox}"),
+        Blocker::MissingCharge { from, to } => format!("missing_charge:{from}/{to}"),
+        Blocker::ChargesOverlap { numbers } => format!("charges_overlap:{}", numbers.join(",")),
+        Blocker::TermsMissing { plan } => format!("terms_missing:{plan}"),
+    }
+}

@@ -1,0 +1,74 @@
+//! Issuing credits, inside the transaction of whoever decided: the credit, its transfers, its audit row and what billing will
+//! hear of it, all or nothing, and each only once.
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use crate::domain::books::{self, Parts};
+use crate::domain::feed::credit_name;
+use crate::store::Error;
+use crate::store::credits::{self, Addressee, Credit, Entry};
+
+/// A credit to issue, how billing addresses its account, and the claim's reference where one asked for it.
+#[derive(Clone, Debug)]
+pub struct ToIssue {
+    pub credit: Credit,
+    pub addressee: Addressee,
+    pub claim_reference: Option<String>,
+}
+
+/// Issues what was not issued before and says how many that were.
+pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usize, Error> {
+    let accounts: Vec<uuid::Uuid> = wanted.iter().map(|one| one.credit.account.0).collect();
+    credits::lock_accounts(conn, &accounts).await?;
+    let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
+    let new = credits::insert_new(conn, &all).await?;
+    let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
+    credits::post(conn, &entries).await?;
+    Ok(entries.len())
+}
+
+fn entry(one: &ToIssue) -> Entry {
+    let credit = &one.credit;
+    let (reason, _) = credit.road.reason_account();
+    Entry {
+        account: credit.account,
+        document: credit.id.0,
+        event: "issued".to_owned(),
+        postings: books::issued(Parts { reason, net: credit.net, tax: credit.tax }),
+        reason: credit.reason.clone(),
+        effective_on: credit.effective_on,
+        recorded_at: credit.issued_at,
+        actor: credit.approved_by.clone(),
+        action: "credit.issue",
+        detail: json!({
+            "cause": credit.cause,
+            "generation": credit.generation,
+            "gross_minor": credit.gross.minor(),
+            "currency": credit.gross.currency(),
+            "proposed_by": credit.issued_by,
+        }),
+        item: Some(("issue", feed_body(one))),
+    }
+}
+
+/// What billing reads of a credit.
+fn feed_body(one: &ToIssue) -> Value {
+    let ToIssue { credit, addressee, .. } = one;
+    json!({
+        "id": credit_name(credit.id),
+        "account": addressee.reference,
+        "bill_to": addressee.bill_to.as_ref().unwrap_or(&addressee.reference),
+        "road": credit.road.name(),
+        "currency": credit.gross.currency(),
+        "gross": credit.gross.digits(),
+        "net": credit.net.digits(),
+        "tax": credit.tax.digits(),
+        "tax_code": credit.tax_code,
+        "reason": credit.reason,
+        "service_period": credit.service.map(|(start, end)| json!({ "start": start, "end": end, "time_zone": credit.zone })),
+        "claim": one.claim_reference,
+        "effective_date": credit.effective_on,
+        "issued_at": credit.issued_at,
+    })
+}

@@ -1,0 +1,97 @@
+//! Decisions whose hold is over become credits.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::issue_credits::{ToIssue, issue_in};
+use crate::domain::claim::{Claim, Decision};
+use crate::domain::credit::{Cause, Road, Split, credit_id};
+use crate::domain::ids::{AccountId, ClaimId};
+use crate::domain::operator::Operator;
+use crate::domain::time::Instant;
+use crate::store::credits::Credit;
+use crate::store::{Error, audit, claims, credits, lock_account, operator};
+
+/// Posts what is due and says how many that were. Each in a transaction of its own.
+pub async fn post_claims(pool: &PgPool, now: Instant) -> Result<usize, Error> {
+    let mut conn = pool.acquire().await?;
+    let due = claims::to_post(&mut conn, now, 100).await?;
+    drop(conn);
+    let mut posted = 0;
+    for (account, claim) in due {
+        posted += usize::from(post_claim(pool, account, claim, now).await?);
+    }
+    Ok(posted)
+}
+
+/// Issues the credit of one decision; false where it was undone or posted meanwhile.
+async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant) -> Result<bool, Error> {
+    let mut tx = pool.begin().await?;
+    lock_account(&mut tx, account).await?;
+    let Some(claim) = claims::find(&mut tx, account, id).await? else { return Ok(false) };
+    let Some(decision) =
+        claim.decision.clone().filter(|decision| decision.posted_at.is_none() && decision.posts_at <= now)
+    else {
+        return Ok(false);
+    };
+    let operator = operator::get(&mut tx).await?;
+    let addressee = credits::addressee(&mut tx, account).await?;
+    let credit = credit(&claim, &decision, &operator, now)?;
+    issue_in(&mut tx, &[ToIssue { credit, addressee, claim_reference: Some(claim.reference.clone()) }]).await?;
+    let before = claim.version;
+    let posted =
+        Claim { version: before + 1, decision: Some(Decision { posted_at: Some(now), ..decision.clone() }), ..claim };
+    claims::save(&mut tx, &posted, before).await?;
+    let poster = super::system_actor("posting");
+    claims::record(&mut tx, &posted, "post", &poster, Some(decision.opinion.amount), now).await?;
+    audit::record(
+        &mut tx,
+        &audit::Entry {
+            account,
+            actor: &poster,
+            action: "claim.post",
+            subject: &posted.reference,
+            detail: json!({ "amount_minor": decision.opinion.amount.minor() }),
+            at: now,
+        },
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn credit(claim: &Claim, decision: &Decision, operator: &Operator, now: Instant) -> Result<Credit, Error> {
+    let road = Road::Claim;
+    let (_, is_taxed) = road.reason_account();
+    let rate = if is_taxed { operator.tax.rate_bp } else { 0 };
+    let gross = decision.opinion.amount;
+    let split =
+        Split::of(gross, rate).map_err(|error| Error::Corrupt(format!("claim {}: {error}", claim.reference)))?;
+    let cause = Cause::Claim(claim.id);
+    Ok(Credit {
+        account: claim.account,
+        id: credit_id(claim.account, &cause, 0),
+        road,
+        cause: cause.to_string(),
+        generation: 0,
+        reason: decision.opinion.reason.name().to_owned(),
+        gross,
+        net: split.net,
+        tax: split.tax,
+        tax_code: if is_taxed { operator.tax.code.clone() } else { "NONE".to_owned() },
+        tax_rate_bp: rate,
+        subscription: None,
+        claim: Some(claim.id),
+        run: None,
+        service: None,
+        zone: operator.zone.name().to_owned(),
+        effective_on: operator.zone.local(now).date_naive(),
+        issued_at: now,
+        // Within a limit one person decides and the clock posts; over it the second one is named.
+        issued_by: decision
+            .agreed_by
+            .as_ref()
+            .map_or_else(|| "system|posting".to_owned(), |_| decision.opinion.by.clone()),
+        approved_by: decision.agreed_by.clone().unwrap_or_else(|| decision.opinion.by.clone()),
+    })
+}

@@ -1,0 +1,256 @@
+//! A credit run is proposed: a saved plan of every account that was hit, what it gets, and who is held back and why.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use sqlx::PgPool;
+
+use super::once::{Answer, Begun, IdempotencyKey, Once};
+use crate::domain::actor::{Actor, Role};
+use crate::domain::ids::CreditRunId;
+use crate::domain::money::Money;
+use crate::domain::operator::Operator;
+use crate::domain::period::Month;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::time::{DAY, Instant, SECOND};
+use crate::store::credits::Given;
+use crate::store::runs::{Assessed, ItemOutcome, Run, RunItem, RunState, Tally};
+use crate::store::{Error, Tx, audit, credits, operator, runs};
+
+/// What to propose.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposeCreditRun {
+    /// The service period.
+    #[schema(value_type = String, example = "2026-10")]
+    pub period: Month,
+}
+
+/// A run, as it stands.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CreditRun {
+    #[schema(value_type = String)]
+    pub id: CreditRunId,
+    #[schema(example = "contract")]
+    pub road: String,
+    #[schema(value_type = String, example = "2026-10")]
+    pub period: Month,
+    /// `proposed`, `approved` (being applied) or `applied`.
+    #[schema(example = "proposed")]
+    pub state: String,
+    /// The sum of the rounded amounts: what an approver types.
+    #[schema(value_type = MoneyOnWire)]
+    pub total: Money,
+    /// How many credits it issues.
+    pub credits: i64,
+    /// Accounts that were hit: those that follow, together.
+    pub affected_accounts: i64,
+    pub credited_accounts: i64,
+    pub held_back_accounts: i64,
+    pub nothing_due_accounts: i64,
+    pub held_back_by_reason: Vec<HeldBack>,
+    #[schema(value_type = String)]
+    pub recorded_as_of: Instant,
+    /// Over every line of the plan.
+    pub inputs_hash: String,
+    pub proposed_by: String,
+    #[schema(value_type = String)]
+    pub expires_at: Instant,
+    pub approved_by: Option<String>,
+}
+
+/// How money stands on the wire.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct MoneyOnWire {
+    #[schema(example = "25.00")]
+    pub amount: String,
+    #[schema(example = "NZD")]
+    pub currency: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HeldBack {
+    #[schema(example = "missing_charge")]
+    pub reason: String,
+    pub accounts: i64,
+}
+
+impl CreditRun {
+    pub fn new(run: &Run, tally: Tally) -> Self {
+        CreditRun {
+            id: run.id,
+            road: "contract".to_owned(),
+            period: run.period,
+            state: run.state.name().to_owned(),
+            total: run.total,
+            credits: run.credits,
+            affected_accounts: tally.credited + tally.held_back + tally.nothing_due,
+            credited_accounts: tally.credited,
+            held_back_accounts: tally.held_back,
+            nothing_due_accounts: tally.nothing_due,
+            held_back_by_reason: tally
+                .held_back_by_reason
+                .into_iter()
+                .map(|(reason, accounts)| HeldBack { reason, accounts })
+                .collect(),
+            recorded_as_of: run.recorded_as_of,
+            inputs_hash: hex::encode(&run.inputs_hash),
+            proposed_by: run.proposed_by_name.clone(),
+            expires_at: run.expires_at,
+            approved_by: run.approved_by_name.clone(),
+        }
+    }
+}
+
+/// Proposes a run over the newest assessment of the period.
+pub async fn propose_credit_run(
+    pool: &PgPool,
+    now: Instant,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    request: ProposeCreditRun,
+) -> Result<Answer, Error> {
+    if !actor.has_any(&[Role::Supervisor, Role::Finance]) {
+        return Err(
+            Refusal::new(Code::Forbidden, "To propose a credit run needs the role supervisor or finance.").into()
+        );
+    }
+    let mut once = match Once::begin(pool, actor, key, now).await? {
+        Begun::Replay(answer) => return Ok(answer),
+        Begun::New(once) => once,
+    };
+    let tx = once.tx();
+    let operator = operator::get(tx).await?;
+    let as_of = fresh_assessment(tx, &operator, request.period, now).await?;
+    let id = CreditRunId::of(&actor.key(), &key.key);
+    let run = plan(tx, id, &operator, request.period, as_of, actor, now).await?;
+    let tally = runs::tally(tx, id).await?;
+    audit::record(
+        tx,
+        &audit::Entry {
+            account: audit::NO_ACCOUNT,
+            actor,
+            action: "credit_run.propose",
+            subject: &id.to_string(),
+            detail: serde_json::json!({ "period": request.period, "total_minor": run.total.minor(), "credits": run.credits }),
+            at: now,
+        },
+    )
+    .await?;
+    once.finish(201, &CreditRun::new(&run, tally)).await
+}
+
+async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: Instant) -> Result<Instant, Error> {
+    let whole = period.interval(operator.zone);
+    let from = whole.end().plus(i64::from(operator.assess_after_days) * DAY);
+    if now < from {
+        let detail = format!("{period} may be credited from {from} on: until then late evidence may still arrive.");
+        return Err(Refusal::new(Code::WrongState, detail).into());
+    }
+    let as_of = runs::latest_assessment(tx, period).await?.ok_or_else(|| {
+        Refusal::new(Code::WrongState, format!("{period} is not assessed yet: POST /v1/assessments first."))
+    })?;
+    refuse_stale(tx, operator, period, as_of).await?;
+    Ok(as_of)
+}
+
+/// Refuses where something that the period rests on was recorded after `as_of`. Waits for writers under way.
+pub async fn refuse_stale(tx: &mut Tx, operator: &Operator, period: Month, as_of: Instant) -> Result<(), Error> {
+    crate::store::evidence::settled(tx).await?;
+    let whole = period.interval(operator.zone);
+    // Accounts in other zones have their months up to a day earlier or later.
+    let changed = runs::changed_since(tx, as_of, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<String> = changed.iter().map(|(kind, count)| format!("{count} {kind}(s)")).collect();
+    let detail = format!(
+        "What {period} rests on changed after it was assessed ({}). Assess it again and propose a new run.",
+        what.join(", ")
+    );
+    Err(Refusal::new(Code::PlanStale, detail).into())
+}
+
+async fn plan(
+    tx: &mut Tx,
+    id: CreditRunId,
+    operator: &Operator,
+    period: Month,
+    as_of: Instant,
+    actor: &Actor,
+    now: Instant,
+) -> Result<Run, Error> {
+    let (mut total, mut counts, mut hash) = (0i64, [0i64; 3], Sha256::new());
+    let mut after = None;
+    loop {
+        let page = runs::assessed_after(tx, period, as_of, after, 5_000).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.account, last.subscription));
+        let accounts: Vec<uuid::Uuid> = page.iter().map(|one| one.account.0).collect();
+        let given = credits::given_for_period(tx, &accounts, period.first_day()).await?;
+        let items: Vec<RunItem> = page
+            .iter()
+            .map(|one| item(one, given.get(&(one.account, one.subscription)).copied().unwrap_or_default(), operator))
+            .collect();
+        for (one, item) in page.iter().zip(&items) {
+            let slot = match item.outcome {
+                ItemOutcome::Credit => 0,
+                ItemOutcome::HeldBack => 1,
+                ItemOutcome::NothingDue => 2,
+            };
+            counts[slot] += 1;
+            total = total.checked_add(item.amount_minor).ok_or_else(|| Error::Corrupt("a run's total".to_owned()))?;
+            hash.update(one.account.0.as_bytes());
+            hash.update(one.subscription.0.as_bytes());
+            hash.update(one.inputs_hash);
+            hash.update(item.amount_minor.to_be_bytes());
+        }
+        runs::insert_items(tx, id, &items).await?;
+    }
+    let run = Run {
+        id,
+        period,
+        recorded_as_of: as_of,
+        state: RunState::Proposed,
+        total: Money::from_minor(total, operator.currency)
+            .map_err(|error| Error::Corrupt(format!("a run's total: {error}")))?,
+        credits: counts[0],
+        held_back: counts[1],
+        nothing_due: counts[2],
+        inputs_hash: hash.finalize().to_vec(),
+        proposed_by: actor.key(),
+        proposed_by_name: actor.name.clone(),
+        proposed_at: now,
+        expires_at: now.plus(i64::from(operator.run_expiry_seconds) * SECOND),
+        approved_by: None,
+        approved_by_name: None,
+        approved_at: None,
+        applied_through: None,
+        applied_at: None,
+    };
+    runs::insert(tx, &run).await?;
+    Ok(run)
+}
+
+/// What is due now less what was credited for the same cause already, which may be nothing.
+fn item(one: &Assessed, given: Given, operator: &Operator) -> RunItem {
+    let mut reasons = one.blockers.clone();
+    if one.amount.is_some_and(|amount| amount.currency() != operator.currency) {
+        reasons.push(format!("other_currency:{}", one.currency));
+    }
+    let due = one.amount.map_or(0, Money::minor).saturating_sub(given.minor).max(0);
+    let outcome = match (reasons.is_empty(), due > 0) {
+        (false, _) => ItemOutcome::HeldBack,
+        (true, true) => ItemOutcome::Credit,
+        (true, false) => ItemOutcome::NothingDue,
+    };
+    RunItem {
+        account: one.account,
+        subscription: one.subscription,
+        outcome,
+        amount_minor: if outcome == ItemOutcome::Credit { due } else { 0 },
+        already_minor: given.minor,
+        generation: given.times,
+        promise: one.promise.clone(),
+        reasons,
+    }
+}

@@ -1,0 +1,74 @@
+//! Operations say what the alerts of the monitors mean, in one document. Saying the same again changes nothing.
+//!
+//! What the document leaves out stays as it was. Alerts that were kept without a meaning become outages as soon as there is
+//! one, and windows that no person has judged follow a corrected rule.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::take_alerts::{ChangedWindow, Evidence, groups_of, record, refold_in};
+use crate::domain::actor::Actor;
+use crate::domain::ids::WindowId;
+use crate::domain::monitors::Monitors;
+use crate::domain::time::Instant;
+use crate::store::{Error, evidence, monitors, observations};
+
+/// How much of the document was news, and what it changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct SetUp {
+    #[schema(example = 2)]
+    pub sources: usize,
+    #[schema(example = 4)]
+    pub rules: usize,
+    #[schema(example = 4)]
+    pub components: usize,
+    /// Outages that are new or changed because of it.
+    pub windows: Vec<ChangedWindow>,
+    /// Outages that a person made and that alerts with a new meaning touch.
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    pub conflicts: Vec<WindowId>,
+}
+
+/// Records what is new in `document`. Refuses one that contradicts itself, naming each line.
+pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, document: &Monitors) -> Result<SetUp, Error> {
+    document.check()?;
+    let mut tx = pool.begin().await?;
+    let recorded_at = evidence::stamp(&mut tx, now).await?;
+    let mut set_up = SetUp::default();
+    for source in &document.sources {
+        set_up.sources += usize::from(monitors::put_source(&mut tx, source, recorded_at).await?);
+    }
+    for entry in &document.rules {
+        for source in &entry.sources {
+            let is_news = monitors::put_rule(&mut tx, source, &entry.alertname, &entry.means, recorded_at).await?;
+            set_up.rules += usize::from(is_news);
+        }
+    }
+    for component in &document.components {
+        set_up.components += usize::from(monitors::put_component(&mut tx, component, recorded_at).await?);
+    }
+    if set_up == SetUp::default() {
+        return Ok(set_up);
+    }
+    let mapping = monitors::mapping(&mut tx).await?;
+    let mut groups = BTreeSet::new();
+    for (source, name) in mapping.outage_alerts() {
+        let told = observations::of_rule(&mut tx, source, name).await?;
+        groups.extend(groups_of(&mapping, source, &told));
+    }
+    let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
+    let mut conflicts = BTreeSet::new();
+    for group in groups {
+        let changed = refold_in(&mut tx, &evidence, &group, &BTreeSet::new()).await?;
+        set_up.windows.extend(changed.windows);
+        conflicts.extend(changed.conflicts);
+    }
+    set_up.conflicts = conflicts.into_iter().collect();
+    let detail = json!({ "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components });
+    record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
+    tx.commit().await?;
+    Ok(set_up)
+}

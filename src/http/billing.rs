@@ -1,0 +1,138 @@
+//! Billing's door: pull, answer, and see what was not answered.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::problem::ProblemBody;
+use super::{App, Caller, Json, Problem, Query};
+use crate::domain::actor::Role;
+use crate::flows::answer_credits::{AnswerCredits, AnswersTaken, answer_credits};
+use crate::flows::pull_feed::{FeedPage, pull_feed};
+use crate::store::{feed, operator};
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PullFeed {
+    /// `next_cursor` of the page before; left out, the feed begins at its beginning.
+    after: Option<String>,
+    /// 1 to 1,000; 100 unless said.
+    limit: Option<i64>,
+}
+
+/// Pull the feed
+///
+/// Every credit that was committed, numbered without a gap. A page after a cursor never changes once it is full. Pulling
+/// again is safe: a credit keeps its id.
+#[utoipa::path(
+    get, path = "/v1/billing/feed", operation_id = "pull_feed", tag = "billing", params(PullFeed),
+    responses(
+        (status = 200, description = "A page", body = FeedPage),
+        (status = 409, description = "The cursor is of another epoch or beyond the end", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The feed is stopped, or the database is away", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub async fn pull(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<PullFeed>,
+) -> Result<axum::Json<FeedPage>, Problem> {
+    let actor = caller.require(&[Role::Billing])?;
+    let limit = super::limit(query.limit, 100, 1_000)?;
+    let page = pull_feed(&app.pool, &actor.key(), query.after.as_deref(), limit, app.clock.now()).await?;
+    Ok(axum::Json(page))
+}
+
+/// Answer credits
+///
+/// Each item stands for itself and may be sent again. Only what this consumer pulled can be answered.
+#[utoipa::path(
+    post, path = "/v1/billing/acks", operation_id = "answer_credits", tag = "billing", request_body = AnswerCredits,
+    responses(
+        (status = 200, description = "What became of each answer", body = AnswersTaken),
+        (status = 422, description = "The request is not valid", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn answer(
+    State(app): State<App>,
+    caller: Caller,
+    request: Json<AnswerCredits>,
+) -> Result<axum::Json<AnswersTaken>, Problem> {
+    let actor = caller.require(&[Role::Billing])?;
+    let now = app.clock.now();
+    let mut conn = app.pool.acquire().await.map_err(crate::store::Error::from)?;
+    let today = operator::get(&mut conn).await?.zone.local(now).date_naive();
+    drop(conn);
+    let taken = answer_credits(&app.pool, now, actor, &actor.key(), today, request.0).await?;
+    Ok(axum::Json(taken))
+}
+
+/// A credit that was delivered and has no standing final answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnansweredCredit {
+    pub position: i64,
+    /// `waiting`, `accepted`, `partly_applied` or `returned`.
+    #[schema(example = "waiting")]
+    pub state: &'static str,
+    #[schema(value_type = Object)]
+    pub credit: Value,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnansweredPage {
+    pub data: Vec<UnansweredCredit>,
+    pub has_more: bool,
+    /// Send it as `after`; none on the last page.
+    pub next: Option<i64>,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListUnanswered {
+    /// `next` of the page before.
+    after: Option<i64>,
+    /// 1 to 1,000; 100 unless said.
+    limit: Option<i64>,
+}
+
+/// List what is not answered
+///
+/// What was delivered to this consumer and has no final answer: this is the re-offer, there is no second numbering.
+#[utoipa::path(
+    get, path = "/v1/billing/unacknowledged", operation_id = "list_unacknowledged", tag = "billing", params(ListUnanswered),
+    responses(
+        (status = 200, description = "A page", body = UnansweredPage),
+        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn unacknowledged(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ListUnanswered>,
+) -> Result<axum::Json<UnansweredPage>, Problem> {
+    const LANE: i16 = 0;
+    let actor = caller.require(&[Role::Billing])?;
+    let limit = super::limit(query.limit, 100, 1_000)?;
+    let mut conn = app.pool.acquire().await.map_err(crate::store::Error::from)?;
+    let through = feed::delivered_to(&mut conn, LANE, &actor.key()).await?;
+    let mut rows = feed::unanswered(&mut conn, LANE, through, query.after.unwrap_or(0).max(0), limit + 1).await?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > wanted;
+    rows.truncate(wanted);
+    let next = rows.last().filter(|_| has_more).map(|row| row.pos);
+    let state = |row: &feed::Unanswered| match (row.last_kind.as_deref(), row.applied_minor > 0) {
+        (None, _) => "waiting",
+        (Some(_), true) => "partly_applied",
+        (Some("accepted"), false) => "accepted",
+        (Some(_), false) => "returned",
+    };
+    let data = rows
+        .into_iter()
+        .map(|row| UnansweredCredit { position: row.pos, state: state(&row), credit: row.body })
+        .collect();
+    Ok(axum::Json(UnansweredPage { data, has_more, next }))
+}

@@ -1,0 +1,53 @@
+//! Doors for the clock: numbering what was committed, applying approved runs, posting decisions whose hold is over.
+//!
+//! Each turn asks the database what there is to do, so any number of servers may run them, and a crash loses nothing. A
+//! notification only wakes a turn up earlier; the interval is what makes sure.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::flows::apply_credit_run::{Step, apply_step};
+use crate::flows::post_claims::post_claims;
+use crate::flows::sequence_feed::sequence_feed;
+use crate::http::App;
+use crate::store::{Error, runs};
+
+/// How long a turn waits for the next when nobody wakes it.
+const TURN: Duration = Duration::from_millis(250);
+
+/// Runs the jobs until `stop` says so. A failure is logged, and the next turn tries again.
+pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match turn(&app).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "a job failed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TURN) => {}
+            () = app.jobs.notified() => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// One turn of all jobs; true where there was something to do.
+pub async fn turn(app: &App) -> Result<bool, Error> {
+    let mut worked = post_claims(&app.pool, app.clock.now()).await? > 0;
+    worked |= apply_runs(app).await?;
+    worked |= sequence_feed(&app.pool, 0, app.clock.now()).await? > 0;
+    Ok(worked)
+}
+
+async fn apply_runs(app: &App) -> Result<bool, Error> {
+    let mut conn = app.pool.acquire().await?;
+    let waiting = runs::to_apply(&mut conn).await?;
+    drop(conn);
+    let mut worked = false;
+    for run in waiting {
+        let step = apply_step(&app.pool, run, app.clock.now()).await?;
+        worked |= matches!(step, Step::Issued(_));
+    }
+    Ok(worked)
+}

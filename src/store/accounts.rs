@@ -1,0 +1,193 @@
+//! Accounts, in versions.
+
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::{Error, copy};
+use crate::domain::account::Account;
+use crate::domain::batch::AccountRow;
+use crate::domain::ids::AccountId;
+use crate::domain::time::Instant;
+
+pub const STAGING: &str = "CREATE TEMP TABLE staged_account (
+    line bigint, account_id uuid, reference text, name text, zone text, currency text, parent text, parent_id uuid,
+    bill_to text, bill_to_id uuid, email text, customer_since date) ON COMMIT DROP";
+
+pub const COPY: &str = "COPY staged_account FROM STDIN (FORMAT binary)";
+
+pub fn put(rows: &mut copy::Rows, line: i64, row: &AccountRow) {
+    rows.row(12)
+        .bigint(line)
+        .uuid(AccountId::of(&row.account).0)
+        .text(&row.account)
+        .text(&row.name)
+        .text(row.zone.name())
+        .text(row.currency.code())
+        .maybe(row.parent.as_deref(), copy::Rows::text)
+        .maybe(row.parent.as_deref(), |rows, parent| rows.uuid(AccountId::of(parent).0))
+        .maybe(row.bill_to.as_deref(), copy::Rows::text)
+        .maybe(row.bill_to.as_deref(), |rows, payer| rows.uuid(AccountId::of(payer).0))
+        .maybe(row.email.as_deref(), copy::Rows::text)
+        .maybe(row.customer_since, copy::Rows::date);
+}
+
+/// Notes what is wrong with staged lines.
+pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO staged_error
+          SELECT s.line, '/account', format('Line %s says otherwise of the same account.', first.line)
+            FROM staged_account s
+            JOIN (SELECT DISTINCT ON (account_id) * FROM staged_account ORDER BY account_id, line) first USING (account_id)
+           WHERE (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since)
+                 IS DISTINCT FROM (first.name, first.zone, first.currency, first.parent, first.bill_to, first.email,
+                                   first.customer_since)",
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"INSERT INTO staged_error
+          SELECT DISTINCT s.line, '/currency',
+                 format('The account is kept in %s, and the currency of an account never changes.', a.currency)
+            FROM staged_account s JOIN account a USING (account_id)
+           WHERE a.currency <> s.currency",
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"INSERT INTO staged_error
+          SELECT s.line, named.pointer, 'There is no such account, in the file or recorded.'
+            FROM staged_account s
+           CROSS JOIN LATERAL (VALUES ('/parent', s.parent_id), ('/bill_to', s.bill_to_id)) named (pointer, account_id)
+           WHERE named.account_id IS NOT NULL
+             AND NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = named.account_id)
+             AND NOT EXISTS (SELECT FROM staged_account other WHERE other.account_id = named.account_id)",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes away the staged lines that say nothing new: repeats within the file, and what is recorded. Gives how many are left.
+pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+    sqlx::query(
+        r"DELETE FROM staged_account s
+           USING (SELECT account_id, min(line) AS line FROM staged_account GROUP BY account_id) first
+           WHERE s.account_id = first.account_id AND s.line > first.line",
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"DELETE FROM staged_account s
+           USING (SELECT DISTINCT ON (a.account_id) a.*
+                    FROM staged_account x JOIN account a USING (account_id)
+                   ORDER BY a.account_id, a.recorded_at DESC) last
+           WHERE s.account_id = last.account_id
+             AND (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since)
+                 IS NOT DISTINCT FROM (last.name, last.zone, last.currency, last.parent, last.bill_to, last.email,
+                                       last.customer_since)",
+    )
+    .execute(&mut *conn)
+    .await?;
+    Ok(sqlx::query_scalar(
+        r"SELECT count(*) FROM staged_account s WHERE NOT EXISTS (SELECT FROM staged_error e WHERE e.line = s.line)",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Records what is staged as new versions, and gives each new account its head.
+pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO account (account_id, recorded_at, reference, name, zone, currency, parent, bill_to, email,
+                               customer_since)
+          SELECT account_id, $1, reference, name, zone, currency, parent, bill_to, email, customer_since
+            FROM staged_account ORDER BY account_id",
+    )
+    .bind(recorded_at.utc())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"INSERT INTO account_head (account_id) SELECT account_id FROM staged_account ORDER BY account_id
+          ON CONFLICT DO NOTHING",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many accounts there are.
+pub async fn count(conn: &mut PgConnection) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(r"SELECT count(DISTINCT account_id) FROM account").fetch_one(conn).await?)
+}
+
+/// The account as it was recorded at `as_recorded` (the latest version when none). None when it was not known then.
+pub async fn find(
+    conn: &mut PgConnection,
+    account: AccountId,
+    as_recorded: Option<Instant>,
+) -> Result<Option<Account>, Error> {
+    let row: Option<AccountRecord> = sqlx::query_as(
+        r"SELECT account_id, reference, name, zone, currency, parent, bill_to, email, customer_since FROM account
+           WHERE account_id = $1 AND recorded_at <= $2
+           ORDER BY recorded_at DESC LIMIT 1",
+    )
+    .bind(account.0)
+    .bind(as_recorded.unwrap_or(Instant::MAX).utc())
+    .fetch_optional(conn)
+    .await?;
+    row.map(AccountRecord::account).transpose()
+}
+
+/// Up to `limit` accounts after `after`, by id, each as it was recorded at `as_recorded` (its latest version when none). A
+/// batch query.
+pub async fn page(
+    conn: &mut PgConnection,
+    after: Option<AccountId>,
+    limit: i64,
+    as_recorded: Option<Instant>,
+) -> Result<Vec<Account>, Error> {
+    let rows: Vec<AccountRecord> = sqlx::query_as(
+        r"SELECT DISTINCT ON (account_id)
+                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since
+            FROM account
+           WHERE ($1::uuid IS NULL OR account_id > $1) AND recorded_at <= $3
+           ORDER BY account_id, recorded_at DESC LIMIT $2",
+    )
+    .bind(after.map(|after| after.0))
+    .bind(limit)
+    .bind(as_recorded.unwrap_or(Instant::MAX).utc())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(AccountRecord::account).collect()
+}
+
+#[derive(FromRow)]
+struct AccountRecord {
+    account_id: Uuid,
+    reference: String,
+    name: String,
+    zone: String,
+    currency: String,
+    parent: Option<String>,
+    bill_to: Option<String>,
+    email: Option<String>,
+    customer_since: Option<chrono::NaiveDate>,
+}
+
+impl AccountRecord {
+    fn account(self) -> Result<Account, Error> {
+        let id = self.account_id;
+        let damaged = |column: &str| Error::Corrupt(format!("account.{column} of {id}"));
+        Ok(Account {
+            id: AccountId(id),
+            zone: self.zone.parse().map_err(|_| damaged("zone"))?,
+            currency: self.currency.parse().map_err(|_| damaged("currency"))?,
+            reference: self.reference,
+            name: self.name,
+            parent: self.parent,
+            bill_to: self.bill_to,
+            email: self.email,
+            customer_since: self.customer_since,
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! Reading the books: rows for the chain, the trial balance, and the control totals that must agree.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Error;
+use super::evidence::instant;
+use crate::domain::chain::{AuditRow, Hash, TransferRow};
+
+#[derive(sqlx::FromRow)]
+struct Transfer {
+    account_id: Uuid,
+    transfer_id: Uuid,
+    document: Uuid,
+    event: String,
+    debit: String,
+    credit: String,
+    amount_minor: i64,
+    currency: String,
+    reason: String,
+    effective_on: NaiveDate,
+    recorded_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Audit {
+    account_id: Uuid,
+    audit_id: Uuid,
+    recorded_at: DateTime<Utc>,
+    actor: String,
+    action: String,
+    subject: String,
+    detail: Value,
+}
+
+/// The rows of the books behind these ids, as the chain encodes them.
+pub async fn encoded_transfers(
+    conn: &mut PgConnection,
+    accounts: &[Uuid],
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
+    let rows: Vec<Transfer> = sqlx::query_as(
+        r"SELECT account_id, transfer_id, document, event, debit, credit, amount_minor, currency, reason, effective_on, recorded_at
+          FROM transfer WHERE (account_id, transfer_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
+    )
+    .bind(accounts)
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let encoded = TransferRow {
+                account: row.account_id,
+                transfer: row.transfer_id,
+                document: row.document,
+                event: &row.event,
+                debit: &row.debit,
+                credit: &row.credit,
+                amount_minor: row.amount_minor,
+                currency: &row.currency,
+                reason: &row.reason,
+                effective_on: &row.effective_on.to_string(),
+                recorded_at: instant(row.recorded_at, "transfer.recorded_at")?,
+            }
+            .encode();
+            Ok((row.transfer_id, encoded))
+        })
+        .collect()
+}
+
+/// The rows of the audit trail behind these ids, as the chain encodes them.
+pub async fn encoded_audits(
+    conn: &mut PgConnection,
+    accounts: &[Uuid],
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
+    let rows: Vec<Audit> = sqlx::query_as(
+        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail
+          FROM audit WHERE (account_id, audit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
+    )
+    .bind(accounts)
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let encoded = AuditRow {
+                account: row.account_id,
+                audit: row.audit_id,
+                recorded_at: instant(row.recorded_at, "audit.recorded_at")?,
+                actor: &row.actor,
+                action: &row.action,
+                subject: &row.subject,
+                detail: &row.detail,
+            }
+            .encode();
+            Ok((row.audit_id, encoded))
+        })
+        .collect()
+}
+
+/// A link of the chain.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Link {
+    pub no: i64,
+    pub kind: String,
+    pub account_id: Uuid,
+    pub row_id: Uuid,
+    pub hash: Vec<u8>,
+}
+
+pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO chain (lane, no, kind, account_id, row_id, hash)
+          SELECT $1, no, kind, account_id, row_id, hash
+          FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::bytea[]) AS link (no, kind, account_id, row_id, hash)",
+    )
+    .bind(lane)
+    .bind(links.iter().map(|link| link.no).collect::<Vec<_>>())
+    .bind(links.iter().map(|link| link.kind.as_str()).collect::<Vec<_>>())
+    .bind(links.iter().map(|link| link.account_id).collect::<Vec<_>>())
+    .bind(links.iter().map(|link| link.row_id).collect::<Vec<_>>())
+    .bind(links.iter().map(|link| link.hash.clone()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn links_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Link>, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = $1 AND no > $2 ORDER BY no LIMIT $3",
+    )
+    .bind(lane)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// How many rows of the books and of the audit trail there are, and how many of them stand in the chain or wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Coverage {
+    pub transfers: i64,
+    pub audits: i64,
+    pub linked: i64,
+    pub waiting: i64,
+}
+
+pub async fn coverage(conn: &mut PgConnection) -> Result<Coverage, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM transfer) AS transfers, (SELECT count(*) FROM audit) AS audits,
+                 (SELECT count(*) FROM chain) AS linked,
+                 (SELECT coalesce(sum(cardinality(transfer_ids) + cardinality(audit_ids)), 0)::bigint FROM outbox) AS waiting",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// One line of the trial balance, in minor units.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct BalanceLine {
+    pub code: String,
+    pub currency: String,
+    pub debit_minor: i64,
+    pub credit_minor: i64,
+}
+
+/// Debits and credits by account of the books, of what is effective and was recorded up to the two dates.
+pub async fn trial_balance(
+    conn: &mut PgConnection,
+    effective_through: NaiveDate,
+    recorded_through: DateTime<Utc>,
+) -> Result<Vec<BalanceLine>, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT leg.code, leg.currency, sum(leg.debit)::bigint AS debit_minor, sum(leg.credit)::bigint AS credit_minor
+          FROM (
+              SELECT debit AS code, currency, amount_minor AS debit, 0 AS credit FROM transfer
+              WHERE effective_on <= $1 AND recorded_at <= $2
+              UNION ALL
+              SELECT credit, currency, 0, amount_minor FROM transfer WHERE effective_on <= $1 AND recorded_at <= $2
+          ) AS leg
+          GROUP BY leg.code, leg.currency ORDER BY leg.currency, leg.code",
+    )
+    .bind(effective_through)
+    .bind(recorded_through)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// One control total: two figures that must be the same, or a count that must be nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    pub name: &'static str,
+    pub left: i64,
+    pub right: i64,
+}
+
+/// The oracle of the books (ARCHITECTURE.md, "Books and feed"). Each line agrees in every snapshot.
+pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Error> {
+    let (owed_differs, owed, credited): (i64, i64, i64) = sqlx::query_as(
+        r"WITH books AS (
+              SELECT account_id, currency,
+                     sum(CASE WHEN credit IN ('OWED', 'HELD') THEN amount_minor ELSE 0 END)
+                   - sum(CASE WHEN debit IN ('OWED', 'HELD') THEN amount_minor ELSE 0 END) AS owed
+              FROM transfer GROUP BY account_id, currency
+          ), given AS (
+              SELECT account_id, currency, sum(gross_minor) AS gross FROM credit GROUP BY account_id, currency
+          ), taken AS (
+              SELECT answer.account_id, credit.currency,
+                     sum(CASE answer.kind WHEN 'applied' THEN answer.gross_minor WHEN 'returned' THEN -answer.gross_minor ELSE 0 END)
+                     AS gross
+              FROM billing_answer AS answer
+              JOIN credit ON credit.account_id = answer.account_id AND credit.credit_id = answer.credit_id
+              GROUP BY answer.account_id, credit.currency
+          ), both_sides AS (
+              SELECT coalesce(books.owed, 0) AS owed, coalesce(given.gross, 0) - coalesce(taken.gross, 0) AS due
+              FROM books
+              FULL JOIN given ON given.account_id = books.account_id AND given.currency = books.currency
+              LEFT JOIN taken ON taken.account_id = coalesce(books.account_id, given.account_id)
+                             AND taken.currency = coalesce(books.currency, given.currency)
+          )
+          SELECT count(*) FILTER (WHERE owed <> due), coalesce(sum(owed), 0)::bigint, coalesce(sum(due), 0)::bigint FROM both_sides",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (credits, told): (i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM credit),
+                 (SELECT count(*) FROM outbox WHERE op = 'issue') + (SELECT count(*) FROM feed WHERE op = 'issue')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (credited_minor, told_minor): (i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT coalesce(sum(gross_minor), 0)::bigint FROM credit),
+                 (SELECT coalesce(sum(credit.gross_minor), 0)::bigint
+                  FROM (SELECT account_id, credit_id FROM outbox WHERE op = 'issue'
+                        UNION ALL SELECT account_id, credit_id FROM feed WHERE op = 'issue') AS told
+                  JOIN credit ON credit.account_id = told.account_id AND credit.credit_id = told.credit_id)",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (uncaused, orphaned): (i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM transfer LEFT JOIN credit
+                    ON credit.account_id = transfer.account_id AND credit.credit_id = transfer.document
+                  WHERE credit.credit_id IS NULL),
+                 (SELECT count(*) FROM credit LEFT JOIN transfer
+                    ON transfer.account_id = credit.account_id AND transfer.document = credit.credit_id AND transfer.event = 'issued'
+                  WHERE transfer.document IS NULL)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(vec![
+        Control {
+            name: "accounts whose owed balance is not what was credited less what was applied",
+            left: owed_differs,
+            right: 0,
+        },
+        Control { name: "owed in the books = credited less applied, minor units", left: owed, right: credited },
+        Control { name: "credits issued = outbox rows + feed items", left: credits, right: told },
+        Control {
+            name: "credits issued = outbox rows + feed items, minor units",
+            left: credited_minor,
+            right: told_minor,
+        },
+        Control { name: "transfers without a credit", left: uncaused, right: 0 },
+        Control { name: "credits without a transfer", left: orphaned, right: 0 },
+    ])
+}
+
+/// Where the credits stand on their way to bills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct FeedCounts {
+    pub issued: i64,
+    /// Committed, and not numbered yet; audit rows wait here too.
+    pub unnumbered: i64,
+    /// Numbered credits that some consumer was served.
+    pub delivered: i64,
+    /// Credits whose whole amount stands on bills, or that were refused.
+    pub answered: i64,
+}
+
+pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM credit) AS issued, (SELECT count(*) FROM outbox) AS unnumbered,
+                 (SELECT count(*) FROM feed WHERE op = 'issue' AND pos <= (SELECT coalesce(max(pos), 0) FROM feed_delivery)) AS delivered,
+                 (SELECT count(*) FROM credit JOIN (
+                      SELECT account_id, credit_id,
+                             sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
+                             (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+                      FROM billing_answer GROUP BY account_id, credit_id
+                  ) AS said ON said.account_id = credit.account_id AND said.credit_id = credit.credit_id
+                  WHERE said.applied = credit.gross_minor OR said.last_kind = 'refused') AS answered",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Where the chain was broken, or that it was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub checked: i64,
+    pub head: Hash,
+    /// What is wrong, in words; none where everything holds.
+    pub broken: Option<String>,
+}

@@ -1,0 +1,98 @@
+//! Rows in PostgreSQL's binary COPY format: how bulk data enters staging tables.
+
+use chrono::{DateTime, NaiveDate};
+use uuid::Uuid;
+
+use crate::domain::time::Instant;
+
+/// PostgreSQL counts from 2000-01-01T00:00:00Z.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Bytes of rows, to be sent piece by piece: take what is there with [`Rows::take`], and send [`Rows::end`] last.
+#[derive(Debug)]
+pub struct Rows {
+    bytes: Vec<u8>,
+}
+
+impl Rows {
+    pub fn new() -> Self {
+        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
+        bytes.extend_from_slice(&[0; 8]);
+        Rows { bytes }
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        let capacity = self.bytes.capacity();
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity))
+    }
+
+    /// Begins a row. Exactly `columns` values must follow.
+    pub fn row(&mut self, columns: i16) -> &mut Self {
+        self.bytes.extend_from_slice(&columns.to_be_bytes());
+        self
+    }
+
+    pub fn end(&mut self) {
+        self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
+    }
+
+    pub fn uuid(&mut self, id: Uuid) -> &mut Self {
+        self.value(id.as_bytes())
+    }
+
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.value(text.as_bytes())
+    }
+
+    pub fn bigint(&mut self, number: i64) -> &mut Self {
+        self.value(&number.to_be_bytes())
+    }
+
+    pub fn integer(&mut self, number: i32) -> &mut Self {
+        self.value(&number.to_be_bytes())
+    }
+
+    pub fn timestamptz(&mut self, at: Instant) -> &mut Self {
+        self.bigint(at.micros() - EPOCH_MICROS)
+    }
+
+    pub fn date(&mut self, day: NaiveDate) -> &mut Self {
+        let epoch = DateTime::from_timestamp_micros(EPOCH_MICROS).unwrap_or_default().date_naive();
+        // A day that `domain::batch` let pass is within two centuries of the epoch.
+        self.integer(i32::try_from(day.signed_duration_since(epoch).num_days()).unwrap_or(0))
+    }
+
+    /// The value, or NULL.
+    pub fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
+        match value {
+            Some(value) => write(self, value),
+            None => {
+                self.bytes.extend_from_slice(&(-1i32).to_be_bytes());
+                self
+            }
+        }
+    }
+
+    fn value(&mut self, bytes: &[u8]) -> &mut Self {
+        // No line is longer than `domain::batch::LONGEST_LINE`, so no value is.
+        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Rows::new()
+    }
+}

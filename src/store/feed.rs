@@ -1,0 +1,429 @@
+//! The sequencer's tables: lane heads, the numbered feed, the chain, deliveries and billing's answers.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::evidence::instant;
+use super::{Error, money};
+use crate::domain::chain::Hash;
+use crate::domain::feed::{AnswerKind, Answered};
+use crate::domain::ids::{AccountId, CreditId};
+use crate::domain::time::Instant;
+
+/// Where a lane stands.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub lane: i16,
+    pub epoch: i32,
+    pub feed_pos: i64,
+    pub feed_hash: Hash,
+    pub chain_no: i64,
+    pub chain_hash: Hash,
+}
+
+#[derive(sqlx::FromRow)]
+struct HeadRow {
+    lane: i16,
+    epoch: i32,
+    feed_pos: i64,
+    feed_hash: Vec<u8>,
+    chain_no: i64,
+    chain_hash: Vec<u8>,
+}
+
+impl HeadRow {
+    fn head(self) -> Result<Head, Error> {
+        Ok(Head {
+            lane: self.lane,
+            epoch: self.epoch,
+            feed_pos: self.feed_pos,
+            feed_hash: hash(self.feed_hash, "lane_head.feed_hash")?,
+            chain_no: self.chain_no,
+            chain_hash: hash(self.chain_hash, "lane_head.chain_hash")?,
+        })
+    }
+}
+
+fn hash(bytes: Vec<u8>, column: &str) -> Result<Hash, Error> {
+    bytes.try_into().map_err(|_| Error::Corrupt(format!("{column} is not 32 bytes")))
+}
+
+/// Takes the lane for numbering, until commit; none while somebody else has it.
+pub async fn take_lane(conn: &mut PgConnection, lane: i16) -> Result<Option<Head>, Error> {
+    let row: Option<HeadRow> = sqlx::query_as(
+        r"SELECT lane, epoch, feed_pos, feed_hash, chain_no, chain_hash FROM lane_head WHERE lane = $1 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(lane)
+    .fetch_optional(conn)
+    .await?;
+    row.map(HeadRow::head).transpose()
+}
+
+pub async fn head(conn: &mut PgConnection, lane: i16) -> Result<Head, Error> {
+    let row: Option<HeadRow> =
+        sqlx::query_as(r"SELECT lane, epoch, feed_pos, feed_hash, chain_no, chain_hash FROM lane_head WHERE lane = $1")
+            .bind(lane)
+            .fetch_optional(conn)
+            .await?;
+    row.ok_or_else(|| Error::Corrupt(format!("lane_head has no row for lane {lane}")))?.head()
+}
+
+pub async fn save_head(conn: &mut PgConnection, head: &Head) -> Result<(), Error> {
+    sqlx::query(
+        r"UPDATE lane_head SET epoch = $2, feed_pos = $3, feed_hash = $4, chain_no = $5, chain_hash = $6 WHERE lane = $1",
+    )
+    .bind(head.lane)
+    .bind(head.epoch)
+    .bind(head.feed_pos)
+    .bind(head.feed_hash.as_slice())
+    .bind(head.chain_no)
+    .bind(head.chain_hash.as_slice())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The server that this is: another one after a restore or a lossy fail-over.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Origin {
+    pub system_identifier: i64,
+    pub timeline: i64,
+    pub database_oid: i64,
+}
+
+pub async fn this_origin(conn: &mut PgConnection) -> Result<Origin, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT (pg_control_system()).system_identifier, (pg_control_checkpoint()).timeline_id::bigint AS timeline,
+                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+pub async fn origin_of(conn: &mut PgConnection, epoch: i32) -> Result<Option<Origin>, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT system_identifier, timeline, database_oid::bigint AS database_oid FROM feed_origin WHERE epoch = $1",
+    )
+    .bind(epoch)
+    .fetch_optional(conn)
+    .await?)
+}
+
+pub async fn put_origin(conn: &mut PgConnection, epoch: i32, origin: &Origin, now: Instant) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO feed_origin (epoch, system_identifier, timeline, database_oid, opened_at)
+          VALUES ($1, $2, $3, $4::bigint::oid, $5) ON CONFLICT (epoch) DO NOTHING",
+    )
+    .bind(epoch)
+    .bind(origin.system_identifier)
+    .bind(origin.timeline)
+    .bind(origin.database_oid)
+    .bind(now.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the outbox held.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Waiting {
+    pub account_id: Uuid,
+    pub event_id: Uuid,
+    pub account_seq: i64,
+    pub transfer_ids: Vec<Uuid>,
+    pub audit_ids: Vec<Uuid>,
+    pub credit_id: Option<Uuid>,
+    pub op: Option<String>,
+    pub body: Option<Value>,
+}
+
+/// Takes the next events out of a lane's outbox, in the order in which each account wrote them.
+pub async fn take_waiting(conn: &mut PgConnection, lane: i16, limit: i64) -> Result<Vec<Waiting>, Error> {
+    let mut rows: Vec<Waiting> = sqlx::query_as(
+        r"DELETE FROM outbox WHERE (account_id, event_id) IN (
+              SELECT account_id, event_id FROM outbox WHERE lane = $1 ORDER BY account_id, account_seq LIMIT $2
+          )
+          RETURNING account_id, event_id, account_seq, transfer_ids, audit_ids, credit_id, op, body",
+    )
+    .bind(lane)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.sort_by_key(|row| (row.account_id, row.account_seq));
+    Ok(rows)
+}
+
+/// A row of the feed.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub pos: i64,
+    pub event_id: Uuid,
+    pub account: AccountId,
+    pub credit: CreditId,
+    pub op: String,
+    pub body: Value,
+    pub hash: Hash,
+}
+
+pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], now: Instant) -> Result<(), Error> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        r"INSERT INTO feed (lane, epoch, pos, event_id, account_id, credit_id, op, body, hash, numbered_at)
+          SELECT $1, $2, pos, event_id, account_id, credit_id, op, body, hash, $3
+          FROM unnest($4::bigint[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[], $9::jsonb[], $10::bytea[])
+               AS item (pos, event_id, account_id, credit_id, op, body, hash)",
+    )
+    .bind(head.lane)
+    .bind(head.epoch)
+    .bind(now.utc())
+    .bind(items.iter().map(|item| item.pos).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.event_id).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.account.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.credit.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.op.as_str()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.body.clone()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.hash.to_vec()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The items of a lane after a position, in order.
+pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Item>, Error> {
+    let rows: Vec<(i64, Uuid, Uuid, Uuid, String, Value, Vec<u8>)> = sqlx::query_as(
+        r"SELECT pos, event_id, account_id, credit_id, op, body, hash FROM feed
+          WHERE lane = $1 AND pos > $2 ORDER BY pos LIMIT $3",
+    )
+    .bind(lane)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(pos, event_id, account, credit, op, body, stored)| {
+            let hash = hash(stored, "feed.hash")?;
+            Ok(Item { pos, event_id, account: AccountId(account), credit: CreditId(credit), op, body, hash })
+        })
+        .collect()
+}
+
+/// The hash of the item at a position; none where there is no such item.
+pub async fn hash_at(conn: &mut PgConnection, lane: i16, pos: i64) -> Result<Option<Hash>, Error> {
+    let stored: Option<Vec<u8>> =
+        sqlx::query_scalar(r"SELECT hash FROM feed WHERE lane = $1 AND pos = $2 ORDER BY epoch DESC LIMIT 1")
+            .bind(lane)
+            .bind(pos)
+            .fetch_optional(conn)
+            .await?;
+    stored.map(|bytes| hash(bytes, "feed.hash")).transpose()
+}
+
+/// Remembers how far a consumer was served. It never goes back.
+pub async fn delivered(
+    conn: &mut PgConnection,
+    lane: i16,
+    consumer: &str,
+    epoch: i32,
+    pos: i64,
+    now: Instant,
+) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO feed_delivery (lane, consumer, epoch, pos, delivered_at) VALUES ($1, $2, $3, $4, $5)
+          ON CONFLICT (lane, consumer, epoch) DO UPDATE SET pos = $4, delivered_at = $5 WHERE feed_delivery.pos < $4",
+    )
+    .bind(lane)
+    .bind(consumer)
+    .bind(epoch)
+    .bind(pos)
+    .bind(now.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The highest position that a consumer was served; 0 for none.
+pub async fn delivered_to(conn: &mut PgConnection, lane: i16, consumer: &str) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(r"SELECT coalesce(max(pos), 0) FROM feed_delivery WHERE lane = $1 AND consumer = $2")
+        .bind(lane)
+        .bind(consumer)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// The account of each credit that stands in the feed at or below a position.
+pub async fn accounts_of(
+    conn: &mut PgConnection,
+    lane: i16,
+    credits: &[Uuid],
+    through: i64,
+) -> Result<HashMap<CreditId, AccountId>, Error> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        r"SELECT DISTINCT credit_id, account_id FROM feed
+          WHERE lane = $1 AND credit_id = ANY ($2) AND op = 'issue' AND pos <= $3",
+    )
+    .bind(lane)
+    .bind(credits)
+    .bind(through)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(credit, account)| (CreditId(credit), AccountId(account))).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct AnswerRow {
+    credit_id: Uuid,
+    kind: String,
+    reference: String,
+    answered_on: NaiveDate,
+    gross_minor: i64,
+    net_minor: i64,
+    tax_minor: i64,
+    currency: String,
+    recorded_at: DateTime<Utc>,
+}
+
+/// An answer with the time at which it was taken.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub answered: Answered,
+    pub at: Instant,
+}
+
+/// The answers to these credits, each in the order in which they came.
+pub async fn answers(
+    conn: &mut PgConnection,
+    accounts: &[Uuid],
+    credits: &[Uuid],
+) -> Result<HashMap<CreditId, Vec<Recorded>>, Error> {
+    let rows: Vec<AnswerRow> = sqlx::query_as(
+        r"SELECT answer.credit_id, answer.kind, answer.reference, answer.answered_on, answer.gross_minor, answer.net_minor,
+                 answer.tax_minor, credit.currency, answer.recorded_at
+          FROM billing_answer AS answer
+          JOIN credit ON credit.account_id = answer.account_id AND credit.credit_id = answer.credit_id
+          WHERE answer.account_id = ANY ($1) AND answer.credit_id = ANY ($2)
+          ORDER BY answer.credit_id, answer.answer_no",
+    )
+    .bind(accounts)
+    .bind(credits)
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<CreditId, Vec<Recorded>> = HashMap::new();
+    for row in rows {
+        let amount = |minor| money(minor, &row.currency, "billing_answer");
+        let answered = Answered {
+            kind: AnswerKind::parse(&row.kind)
+                .ok_or_else(|| Error::Corrupt(format!("billing_answer.kind {}", row.kind)))?,
+            on: row.answered_on,
+            gross: amount(row.gross_minor)?,
+            net: amount(row.net_minor)?,
+            tax: amount(row.tax_minor)?,
+            reference: row.reference,
+        };
+        let at = instant(row.recorded_at, "billing_answer.recorded_at")?;
+        found.entry(CreditId(row.credit_id)).or_default().push(Recorded { answered, at });
+    }
+    Ok(found)
+}
+
+/// A new answer, as it is kept.
+#[derive(Clone, Debug)]
+pub struct NewAnswer {
+    pub account: AccountId,
+    pub credit: CreditId,
+    /// Counts the credit's answers from 1.
+    pub no: i32,
+    pub answered: Answered,
+    pub detail: String,
+}
+
+pub async fn insert_answers(
+    conn: &mut PgConnection,
+    answers: &[NewAnswer],
+    consumer: &str,
+    now: Instant,
+) -> Result<(), Error> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        r"INSERT INTO billing_answer (account_id, credit_id, answer_no, kind, reference, answered_on, gross_minor, net_minor,
+                                      tax_minor, detail, consumer, recorded_at)
+          SELECT account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail, $1, $2
+          FROM unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::date[], $9::bigint[], $10::bigint[],
+                      $11::bigint[], $12::text[])
+               AS answer (account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail)",
+    )
+    .bind(consumer)
+    .bind(now.utc())
+    .bind(answers.iter().map(|answer| answer.account.0).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.credit.0).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.no).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.kind.name()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.reference.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.on).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.gross.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.net.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.tax.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.detail.as_str()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A credit that was delivered and has no final answer.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    pub pos: i64,
+    pub body: Value,
+    /// Minor units that stand on bills so far.
+    pub applied_minor: i64,
+    pub gross_minor: i64,
+    /// The newest answer; none where there is none.
+    pub last_kind: Option<String>,
+}
+
+/// A report: what a consumer was served up to `through` and has not finally answered, after a position.
+pub async fn unanswered(
+    conn: &mut PgConnection,
+    lane: i16,
+    through: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Unanswered>, Error> {
+    let rows: Vec<(i64, Value, i64, i64, Option<String>)> = sqlx::query_as(
+        r"SELECT feed.pos, feed.body, coalesce(said.applied, 0)::bigint, credit.gross_minor, said.last_kind
+          FROM feed
+          JOIN credit ON credit.account_id = feed.account_id AND credit.credit_id = feed.credit_id
+          LEFT JOIN LATERAL (
+              SELECT sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
+                     (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+              FROM billing_answer
+              WHERE account_id = feed.account_id AND credit_id = feed.credit_id
+          ) AS said ON true
+          WHERE feed.lane = $1 AND feed.op = 'issue' AND feed.pos > $2 AND feed.pos <= $3
+            AND coalesce(said.applied, 0) < credit.gross_minor AND said.last_kind IS DISTINCT FROM 'refused'
+          ORDER BY feed.pos LIMIT $4",
+    )
+    .bind(lane)
+    .bind(after)
+    .bind(through)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(pos, body, applied_minor, gross_minor, last_kind)| Unanswered {
+            pos,
+            body,
+            applied_minor,
+            gross_minor,
+            last_kind,
+        })
+        .collect())
+}

@@ -1,0 +1,184 @@
+//! What a sum rests on, loaded for many accounts at once: the same for a computing of a period, a page and a receipt.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::PgConnection;
+
+use super::{Error, accounts, charges, placements, subscriptions, terms, windows};
+use crate::domain::account::{Account, Subscription};
+use crate::domain::assess::{AccountFacts, Inputs};
+use crate::domain::charge::Charge;
+use crate::domain::ids::{AccountId, SubscriptionId};
+use crate::domain::money::Currency;
+use crate::domain::operator::Operator;
+use crate::domain::period::{Month, Zone};
+use crate::domain::placement::MailboxHistory;
+use crate::domain::terms::Terms;
+use crate::domain::time::{DAY, Instant, Interval};
+use crate::domain::window::OutageWindow;
+
+/// What all accounts share in one period, as recorded at one time.
+#[derive(Debug)]
+pub struct Evidence {
+    pub period: Month,
+    pub recorded_as_of: Instant,
+    /// Up to when an open window lasts, and the time at which the sum is made.
+    as_of: Instant,
+    operator_zone: Zone,
+    windows: Vec<OutageWindow>,
+    terms: HashMap<String, (i32, Terms)>,
+}
+
+/// One subscription with what its sum rests on.
+#[derive(Debug)]
+pub struct Loaded {
+    pub account: AccountId,
+    pub subscription: SubscriptionId,
+    pub plan: String,
+    pub currency: Currency,
+    /// None where the sum cannot be begun; `blockers` says why.
+    pub inputs: Option<Inputs>,
+    pub blockers: Vec<String>,
+}
+
+impl Evidence {
+    /// Loads what is shared. A period that is over is summed up as of its end, or of `recorded_as_of` if that is later; one
+    /// that goes on, as of `now`.
+    pub async fn load(
+        conn: &mut PgConnection,
+        operator: &Operator,
+        period: Month,
+        recorded_as_of: Instant,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let whole = period.interval(operator.zone);
+        // The months of accounts in other zones begin and end up to a day apart.
+        let wide = Interval::new(whole.start().plus(-DAY), whole.end().plus(DAY)).unwrap_or(whole);
+        let windows = windows::touching(conn, wide, recorded_as_of).await?;
+        let mut in_force = HashMap::new();
+        for plan in terms::plans(conn).await? {
+            if let Some(version) = terms::in_force(conn, &plan, whole.start(), Some(recorded_as_of)).await? {
+                in_force.insert(plan, (version.version, version.terms));
+            }
+        }
+        let as_of = if now >= whole.end() { recorded_as_of.max(whole.end()) } else { now };
+        Ok(Evidence { period, recorded_as_of, as_of, operator_zone: operator.zone, windows, terms: in_force })
+    }
+
+    /// The windows that some shard of these mailboxes lay under.
+    fn windows_over(&self, mailboxes: &[MailboxHistory]) -> Vec<OutageWindow> {
+        let shards = || mailboxes.iter().flat_map(|mailbox| &mailbox.events).filter_map(|event| event.shard.as_deref());
+        self.windows.iter().filter(|window| shards().any(|shard| window.scope.covers(shard))).cloned().collect()
+    }
+}
+
+/// The subscriptions of `batch` that a window touched in the period, with their inputs.
+pub async fn load(conn: &mut PgConnection, shared: &Evidence, batch: &[Account]) -> Result<Vec<Loaded>, Error> {
+    Ok(load_all(conn, shared, batch)
+        .await?
+        .into_iter()
+        .filter(|one| one.inputs.as_ref().is_none_or(was_touched))
+        .collect())
+}
+
+fn was_touched(inputs: &Inputs) -> bool {
+    !inputs.windows.is_empty()
+}
+
+/// The subscriptions of `batch` in the period, touched or not.
+pub async fn load_all(conn: &mut PgConnection, shared: &Evidence, batch: &[Account]) -> Result<Vec<Loaded>, Error> {
+    let ids: Vec<AccountId> = batch.iter().map(|account| account.id).collect();
+    let as_recorded = Some(shared.recorded_as_of);
+    let wide = wide(shared);
+    let mut subscribed = subscriptions::of_accounts(conn, &ids, as_recorded).await?;
+    let mut placed = placements::of_accounts(conn, &ids, wide, as_recorded).await?;
+    let dates = (shared.period.first_day(), shared.period.next().first_day());
+    let mut charged = charges::of_accounts(conn, &ids, dates, as_recorded).await?;
+    let mut loaded = Vec::new();
+    for account in batch {
+        let subscribed = subscribed.remove(&account.id).unwrap_or_default();
+        let mailboxes = placed.remove(&account.id).unwrap_or_default();
+        let mut by_subscription: BTreeMap<SubscriptionId, Vec<Charge>> = BTreeMap::new();
+        for one in charged.remove(&account.id).unwrap_or_default() {
+            by_subscription.entry(one.subscription).or_default().push(one.charge);
+        }
+        loaded.extend(of_account(shared, account, subscribed, mailboxes, by_subscription));
+    }
+    Ok(loaded)
+}
+
+fn wide(shared: &Evidence) -> Interval {
+    let whole = shared.period.interval(shared.operator_zone);
+    Interval::new(whole.start().plus(-DAY), whole.end().plus(DAY)).unwrap_or(whole)
+}
+
+/// An account's mailboxes belong to its one subscription. Where a period saw several, who pays for which mailbox is not
+/// recorded yet: the account is held back and a person looks.
+fn of_account(
+    shared: &Evidence,
+    account: &Account,
+    subscribed: Vec<Subscription>,
+    mailboxes: Vec<MailboxHistory>,
+    mut charged: BTreeMap<SubscriptionId, Vec<Charge>>,
+) -> Vec<Loaded> {
+    let period = shared.period.interval(account.zone);
+    let current: Vec<Subscription> = subscribed
+        .into_iter()
+        .filter(|one| one.valid_from < period.end() && one.valid_to.is_none_or(|end| end > period.start()))
+        .collect();
+    let windows = shared.windows_over(&mailboxes);
+    let is_single = current.len() == 1;
+    if !is_single && windows.is_empty() {
+        return Vec::new();
+    }
+    current
+        .into_iter()
+        .map(|one| {
+            let mut blockers = Vec::new();
+            let in_force = shared.terms.get(&one.plan);
+            if in_force.is_none() {
+                blockers.push(format!("terms_missing:{}", one.plan));
+            }
+            if !is_single {
+                blockers.push("subscription_changed".to_owned());
+            }
+            let inputs = in_force.filter(|_| is_single).map(|(terms_version, terms)| Inputs {
+                account: AccountFacts {
+                    reference: account.reference.clone(),
+                    name: account.name.clone(),
+                    zone: account.zone,
+                    currency: account.currency,
+                },
+                operator_zone: shared.operator_zone,
+                subscription: one.reference.clone(),
+                plan: one.plan.clone(),
+                period: shared.period,
+                terms_version: *terms_version,
+                terms: terms.clone(),
+                mailboxes: mailboxes.clone(),
+                windows: windows.clone(),
+                charges: charged.remove(&one.id).unwrap_or_default(),
+                as_of: shared.as_of,
+            });
+            Loaded {
+                account: account.id,
+                subscription: one.id,
+                plan: one.plan,
+                currency: account.currency,
+                inputs,
+                blockers,
+            }
+        })
+        .collect()
+}
+
+/// One account's subscriptions in the shared period, touched or not; none where there is no such account.
+pub async fn load_one(
+    conn: &mut PgConnection,
+    shared: &Evidence,
+    account: AccountId,
+) -> Result<Option<(Account, Vec<Loaded>)>, Error> {
+    let Some(found) = accounts::find(conn, account, Some(shared.recorded_as_of)).await? else { return Ok(None) };
+    let loaded = load_all(conn, shared, std::slice::from_ref(&found)).await?;
+    Ok(Some((found, loaded)))
+}

@@ -1,0 +1,269 @@
+//! What sources said: raw deliveries, observations, heartbeats, and which window an observation is evidence for.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Error, evidence};
+use crate::domain::fold::{Liveness, Statement};
+use crate::domain::ids::WindowId;
+use crate::domain::monitors::{Group, Mapping};
+use crate::domain::observation::{Observation, ObservationKey};
+use crate::domain::time::{Instant, SECOND};
+
+/// Keeps the bytes as they came. The same bytes again change nothing.
+pub async fn keep_delivery(
+    conn: &mut PgConnection,
+    source: &str,
+    sha256: &[u8; 32],
+    body: &[u8],
+    truncated: u32,
+    received_at: Instant,
+) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO delivery (source, sha256, received_at, body, truncated) VALUES ($1, $2, $3, $4, $5)
+          ON CONFLICT ON CONSTRAINT delivery_pkey DO NOTHING",
+    )
+    .bind(source)
+    .bind(sha256)
+    .bind(received_at.utc())
+    .bind(body)
+    .bind(i32::try_from(truncated).unwrap_or(i32::MAX))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records what is new of `observations`, and gives back which: an alert that was never told, or one that was not told
+/// with this end. The evidence stamp must be held, so that nobody records the same at the same time.
+pub async fn insert_new(
+    conn: &mut PgConnection,
+    observations: &BTreeMap<ObservationKey, &Observation>,
+    sha256: &[u8; 32],
+    recorded_at: Instant,
+) -> Result<Vec<ObservationKey>, Error> {
+    let keys: Vec<&ObservationKey> = observations.keys().collect();
+    let (sources, fingerprints, starts) = columns(keys.iter().copied());
+    let names: Vec<&str> = observations.values().map(|one| one.name.as_str()).collect();
+    let labels: Vec<Json<&BTreeMap<String, String>>> = observations.values().map(|one| Json(&one.labels)).collect();
+    let ends: Vec<Option<DateTime<Utc>>> = observations.values().map(|one| one.ends_at.map(Instant::utc)).collect();
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        r"INSERT INTO observation (source, fingerprint, starts_at, recorded_at, name, labels, ends_at, sha256)
+          SELECT told.source, told.fingerprint, told.starts_at, $7, told.name, told.labels, told.ends_at, $8
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[], $6::timestamptz[])
+              AS told (source, fingerprint, starts_at, name, labels, ends_at)
+          WHERE NOT EXISTS (
+              SELECT FROM observation known
+              WHERE known.source = told.source AND known.fingerprint = told.fingerprint
+                AND known.starts_at = told.starts_at AND known.ends_at IS NOT DISTINCT FROM told.ends_at)
+          RETURNING source, fingerprint, starts_at",
+    )
+    .bind(sources)
+    .bind(fingerprints)
+    .bind(starts)
+    .bind(names)
+    .bind(labels)
+    .bind(ends)
+    .bind(recorded_at.utc())
+    .bind(sha256)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
+}
+
+/// Records that the source lives.
+pub async fn hear(conn: &mut PgConnection, source: &str, heard_at: Instant) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO heartbeat (source, heard_at) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT heartbeat_pkey DO NOTHING",
+    )
+    .bind(source)
+    .bind(heard_at.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Everything that was ever said about `group`, each alert with the latest end that was told: what a fold needs. Grows with
+/// the history of one component, which is a few alerts a day at worst.
+pub async fn of_group(conn: &mut PgConnection, group: &Group, mapping: &Mapping) -> Result<Vec<Statement>, Error> {
+    let (mut sources, mut names, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    for (source, name, label) in mapping.rules_for(group) {
+        sources.push(source);
+        names.push(name);
+        labels.push(label);
+    }
+    let rows: Vec<(String, String, DateTime<Utc>, String, Option<DateTime<Utc>>)> = sqlx::query_as(
+        r"SELECT o.source, o.fingerprint, o.starts_at, o.name, max(o.ends_at)
+          FROM UNNEST($1::text[], $2::text[], $3::text[]) AS rule (source, name, label)
+          JOIN observation o ON o.source = rule.source AND o.name = rule.name AND o.labels ->> rule.label = $4
+          GROUP BY o.source, o.fingerprint, o.starts_at, o.name
+          ORDER BY o.source, o.fingerprint, o.starts_at",
+    )
+    .bind(sources)
+    .bind(names)
+    .bind(labels)
+    .bind(&group.component)
+    .fetch_all(conn)
+    .await?;
+    let mut statements = Vec::with_capacity(rows.len());
+    for (source, fingerprint, starts_at, name, ends_at) in rows {
+        let key = key(source, fingerprint, starts_at)?;
+        let served = mapping.scope_at(&group.component, key.starts_at).is_some();
+        if let Some(rule) = mapping.outage_rule(&key.source, &name).filter(|_| served) {
+            let ends_at = ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?;
+            statements.push(Statement { key, ends_at, correction: rule.correction() });
+        }
+    }
+    Ok(statements)
+}
+
+/// What is known of the life of the sources of `statements`, around the ends that they said.
+pub async fn liveness(
+    conn: &mut PgConnection,
+    statements: &[Statement],
+    mapping: &Mapping,
+) -> Result<BTreeMap<String, Liveness>, Error> {
+    let mut known: BTreeMap<String, Liveness> = BTreeMap::new();
+    let (mut sources, mut ends) = (Vec::new(), Vec::new());
+    for statement in statements {
+        let Some(source) = mapping.source(&statement.key.source) else { continue };
+        known.entry(source.name.clone()).or_insert_with(|| match source.heartbeat_gap_seconds {
+            None => Liveness::TakenAtItsWord,
+            Some(gap_seconds) => Liveness::Heartbeats { gap_seconds, heard: Vec::new() },
+        });
+        if let Some(end) = statement.ends_at {
+            sources.push(source.name.as_str());
+            ends.push(end.utc());
+        }
+    }
+    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+        r"SELECT DISTINCT said.source, beat.heard_at
+          FROM UNNEST($1::text[], $2::timestamptz[]) AS said (source, ends_at)
+          CROSS JOIN LATERAL (
+              (SELECT heard_at FROM heartbeat h
+               WHERE h.source = said.source AND h.heard_at <= said.ends_at ORDER BY heard_at DESC LIMIT 1)
+              UNION ALL
+              (SELECT heard_at FROM heartbeat h
+               WHERE h.source = said.source AND h.heard_at >= said.ends_at ORDER BY heard_at LIMIT 1)
+          ) beat",
+    )
+    .bind(sources)
+    .bind(ends)
+    .fetch_all(conn)
+    .await?;
+    for (source, heard_at) in rows {
+        if let Some(Liveness::Heartbeats { heard, .. }) = known.get_mut(&source) {
+            heard.push(evidence::instant(heard_at, "heartbeat.heard_at")?);
+        }
+    }
+    Ok(known)
+}
+
+/// Alerts of `source` that it said were over within `gap_seconds` of `heard_at`: a heartbeat then may prove their ends.
+pub async fn ended_near(
+    conn: &mut PgConnection,
+    source: &str,
+    heard_at: Instant,
+    gap_seconds: u32,
+) -> Result<Vec<Observation>, Error> {
+    let gap = i64::from(gap_seconds) * SECOND;
+    let rows = sqlx::query_as(
+        r"SELECT DISTINCT fingerprint, name, labels, starts_at, ends_at FROM observation
+          WHERE source = $1 AND ends_at BETWEEN $2 AND $3",
+    )
+    .bind(source)
+    .bind(heard_at.plus(-gap).utc())
+    .bind(heard_at.plus(gap).utc())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(observation).collect()
+}
+
+/// Every alert that `source` ever told under `name`, once: for a rule that is new.
+pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Result<Vec<Observation>, Error> {
+    let rows = sqlx::query_as(
+        r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at FROM observation
+          WHERE source = $1 AND name = $2 ORDER BY fingerprint, starts_at, recorded_at DESC",
+    )
+    .bind(source)
+    .bind(name)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(observation).collect()
+}
+
+/// Which window each of `keys` is evidence for, where it is for one.
+pub async fn windows_of(
+    conn: &mut PgConnection,
+    keys: impl Iterator<Item = &ObservationKey>,
+) -> Result<BTreeMap<ObservationKey, WindowId>, Error> {
+    let (sources, fingerprints, starts) = columns(keys);
+    let rows: Vec<(String, String, DateTime<Utc>, Uuid)> = sqlx::query_as(
+        r"SELECT DISTINCT ON (link.source, link.fingerprint, link.starts_at)
+              link.source, link.fingerprint, link.starts_at, link.window_id
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[]) AS asked (source, fingerprint, starts_at)
+          JOIN observation_window link USING (source, fingerprint, starts_at)
+          ORDER BY link.source, link.fingerprint, link.starts_at, link.recorded_at DESC",
+    )
+    .bind(sources)
+    .bind(fingerprints)
+    .bind(starts)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(source, fingerprint, starts_at, window)| Ok((key(source, fingerprint, starts_at)?, WindowId(window))))
+        .collect()
+}
+
+/// Records that `keys` are evidence for `window` from now on.
+pub async fn link(
+    conn: &mut PgConnection,
+    keys: &[&ObservationKey],
+    window: WindowId,
+    recorded_at: Instant,
+) -> Result<(), Error> {
+    let (sources, fingerprints, starts) = columns(keys.iter().copied());
+    sqlx::query(
+        r"INSERT INTO observation_window (source, fingerprint, starts_at, recorded_at, window_id)
+          SELECT told.source, told.fingerprint, told.starts_at, $4, $5
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[]) AS told (source, fingerprint, starts_at)",
+    )
+    .bind(sources)
+    .bind(fingerprints)
+    .bind(starts)
+    .bind(recorded_at.utc())
+    .bind(window.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+type ObservationRow = (String, String, Json<BTreeMap<String, String>>, DateTime<Utc>, Option<DateTime<Utc>>);
+
+fn observation((fingerprint, name, Json(labels), starts_at, ends_at): ObservationRow) -> Result<Observation, Error> {
+    Ok(Observation {
+        fingerprint,
+        name,
+        labels,
+        starts_at: evidence::instant(starts_at, "observation.starts_at")?,
+        ends_at: ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?,
+    })
+}
+
+fn key(source: String, fingerprint: String, starts_at: DateTime<Utc>) -> Result<ObservationKey, Error> {
+    Ok(ObservationKey { source, fingerprint, starts_at: evidence::instant(starts_at, "observation.starts_at")? })
+}
+
+/// Keys as the columns that `UNNEST` takes.
+fn columns<'a>(keys: impl Iterator<Item = &'a ObservationKey>) -> (Vec<&'a str>, Vec<&'a str>, Vec<DateTime<Utc>>) {
+    let (mut sources, mut fingerprints, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+    for key in keys {
+        sources.push(key.source.as_str());
+        fingerprints.push(key.fingerprint.as_str());
+        starts.push(key.starts_at.utc());
+    }
+    (sources, fingerprints, starts)
+}

@@ -1,0 +1,576 @@
+//! Assessments of a period, and the credit runs proposed from them.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::evidence::instant;
+use super::{Error, money};
+use crate::domain::ids::{AccountId, CreditRunId, SubscriptionId};
+use crate::domain::money::Money;
+use crate::domain::period::Month;
+use crate::domain::time::Instant;
+
+/// The result for one subscription, as it is kept. The receipt is made again from the evidence as recorded then.
+#[derive(Clone, Debug)]
+pub struct Assessed {
+    pub account: AccountId,
+    pub subscription: SubscriptionId,
+    pub plan: String,
+    pub terms_version: i32,
+    pub promise: String,
+    /// Of the mailbox that was down longest.
+    pub counted_micros: i64,
+    pub mailboxes: i32,
+    pub affected_mailboxes: i32,
+    /// What the terms give, which may be nothing; none where it cannot be said.
+    pub amount: Option<Money>,
+    pub currency: String,
+    pub blockers: Vec<String>,
+    pub inputs_hash: [u8; 32],
+}
+
+/// Begins computing a period as recorded at `as_of`; what an earlier try that did not finish left behind is cleared.
+pub async fn begin_assessment(conn: &mut PgConnection, period: Month, as_of: Instant) -> Result<(), Error> {
+    let period = period.to_string();
+    sqlx::query(r"INSERT INTO assessment_run (period, recorded_as_of) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(&period)
+        .bind(as_of.utc())
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(
+        r"DELETE FROM assessment WHERE period = $1 AND recorded_as_of IN (
+              SELECT recorded_as_of FROM assessment_run WHERE period = $1 AND recorded_as_of = $2 AND finished_at IS NULL
+          )",
+    )
+    .bind(&period)
+    .bind(as_of.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many accounts a finished computing saw; none while it is not finished or was never made.
+pub async fn finished_assessment(conn: &mut PgConnection, period: Month, as_of: Instant) -> Result<Option<i64>, Error> {
+    Ok(sqlx::query_scalar(
+        r"SELECT accounts_seen FROM assessment_run WHERE period = $1 AND recorded_as_of = $2 AND finished_at IS NOT NULL",
+    )
+    .bind(period.to_string())
+    .bind(as_of.utc())
+    .fetch_optional(conn)
+    .await?)
+}
+
+pub async fn finish_assessment(
+    conn: &mut PgConnection,
+    period: Month,
+    as_of: Instant,
+    accounts_seen: i64,
+    now: Instant,
+) -> Result<(), Error> {
+    sqlx::query(
+        r"UPDATE assessment_run SET accounts_seen = $3, finished_at = $4 WHERE period = $1 AND recorded_as_of = $2",
+    )
+    .bind(period.to_string())
+    .bind(as_of.utc())
+    .bind(accounts_seen)
+    .bind(now.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The recorded time of the newest finished computing of a period.
+pub async fn latest_assessment(conn: &mut PgConnection, period: Month) -> Result<Option<Instant>, Error> {
+    let at: Option<DateTime<Utc>> = sqlx::query_scalar(
+        r"SELECT max(recorded_as_of) FROM assessment_run WHERE period = $1 AND finished_at IS NOT NULL",
+    )
+    .bind(period.to_string())
+    .fetch_one(conn)
+    .await?;
+    at.map(|at| instant(at, "assessment_run.recorded_as_of")).transpose()
+}
+
+pub async fn insert_assessed(
+    conn: &mut PgConnection,
+    period: Month,
+    as_of: Instant,
+    rows: &[Assessed],
+) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // A list in each row cannot be an array of arrays, which would have to be rectangular: it travels as JSON.
+    let blockers: Vec<serde_json::Value> = rows.iter().map(|row| serde_json::json!(row.blockers)).collect();
+    sqlx::query(
+        r"INSERT INTO assessment (account_id, subscription_id, period, recorded_as_of, plan, terms_version, promise, counted_micros,
+                                  mailboxes, affected_mailboxes, currency, amount_minor, blockers, inputs_hash)
+          SELECT account_id, subscription_id, $1, $2, plan, terms_version, promise, counted_micros, mailboxes, affected, currency,
+                 amount_minor, ARRAY(SELECT jsonb_array_elements_text(blockers)), inputs_hash
+          FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::int[], $7::text[], $8::bigint[], $9::int[], $10::int[], $11::text[],
+                      $12::bigint[], $13::jsonb[], $14::bytea[])
+               AS row (account_id, subscription_id, plan, terms_version, promise, counted_micros, mailboxes, affected, currency,
+                       amount_minor, blockers, inputs_hash)",
+    )
+    .bind(period.to_string())
+    .bind(as_of.utc())
+    .bind(rows.iter().map(|row| row.account.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.subscription.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.plan.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.terms_version).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.promise.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.counted_micros).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.mailboxes).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.affected_mailboxes).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.currency.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.amount.map(Money::minor)).collect::<Vec<_>>())
+    .bind(blockers)
+    .bind(rows.iter().map(|row| row.inputs_hash.to_vec()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct AssessedRow {
+    account_id: Uuid,
+    subscription_id: Uuid,
+    plan: String,
+    terms_version: i32,
+    promise: String,
+    counted_micros: i64,
+    mailboxes: i32,
+    affected_mailboxes: i32,
+    currency: String,
+    amount_minor: Option<i64>,
+    blockers: Vec<String>,
+    inputs_hash: Vec<u8>,
+}
+
+/// A page of the assessments of a period as recorded at `as_of`, by account; whole accounts only when the page is longer
+/// than any account's subscriptions.
+pub async fn assessed_after(
+    conn: &mut PgConnection,
+    period: Month,
+    as_of: Instant,
+    after: Option<(AccountId, SubscriptionId)>,
+    limit: i64,
+) -> Result<Vec<Assessed>, Error> {
+    let (account, subscription) =
+        after.map_or((Uuid::nil(), Uuid::nil()), |(account, subscription)| (account.0, subscription.0));
+    let rows: Vec<AssessedRow> = sqlx::query_as(
+        r"SELECT account_id, subscription_id, plan, terms_version, promise, counted_micros, mailboxes, affected_mailboxes, currency,
+                 amount_minor, blockers, inputs_hash
+          FROM assessment
+          WHERE period = $1 AND recorded_as_of = $2 AND (account_id, subscription_id) > ($3, $4)
+          ORDER BY account_id, subscription_id LIMIT $5",
+    )
+    .bind(period.to_string())
+    .bind(as_of.utc())
+    .bind(account)
+    .bind(subscription)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(assessed).collect()
+}
+
+/// One account's assessments of a period as recorded at `as_of`.
+pub async fn assessed_of(
+    conn: &mut PgConnection,
+    account: AccountId,
+    period: Month,
+    as_of: Instant,
+) -> Result<Vec<Assessed>, Error> {
+    let rows: Vec<AssessedRow> = sqlx::query_as(
+        r"SELECT account_id, subscription_id, plan, terms_version, promise, counted_micros, mailboxes, affected_mailboxes, currency,
+                 amount_minor, blockers, inputs_hash
+          FROM assessment WHERE account_id = $1 AND period = $2 AND recorded_as_of = $3 ORDER BY subscription_id",
+    )
+    .bind(account.0)
+    .bind(period.to_string())
+    .bind(as_of.utc())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(assessed).collect()
+}
+
+fn assessed(row: AssessedRow) -> Result<Assessed, Error> {
+    Ok(Assessed {
+        account: AccountId(row.account_id),
+        subscription: SubscriptionId(row.subscription_id),
+        amount: row.amount_minor.map(|minor| money(minor, &row.currency, "assessment.amount_minor")).transpose()?,
+        plan: row.plan,
+        terms_version: row.terms_version,
+        promise: row.promise,
+        counted_micros: row.counted_micros,
+        mailboxes: row.mailboxes,
+        affected_mailboxes: row.affected_mailboxes,
+        currency: row.currency,
+        blockers: row.blockers,
+        inputs_hash: row
+            .inputs_hash
+            .try_into()
+            .map_err(|_| Error::Corrupt(format!("assessment.inputs_hash of {}", row.account_id)))?,
+    })
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Proposed,
+    /// Approved, and being applied.
+    Approved,
+    Applied,
+}
+
+impl RunState {
+    pub fn name(self) -> &'static str {
+        match self {
+            RunState::Proposed => "proposed",
+            RunState::Approved => "approved",
+            RunState::Applied => "applied",
+        }
+    }
+
+    fn parse(name: &str) -> Option<RunState> {
+        [RunState::Proposed, RunState::Approved, RunState::Applied].into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A credit run: a saved plan, pinned to what was recorded at one time.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: CreditRunId,
+    pub period: Month,
+    pub recorded_as_of: Instant,
+    pub state: RunState,
+    pub total: Money,
+    pub credits: i64,
+    pub held_back: i64,
+    pub nothing_due: i64,
+    pub inputs_hash: Vec<u8>,
+    /// [`crate::domain::actor::Actor::key`], and the name that pages show.
+    pub proposed_by: String,
+    pub proposed_by_name: String,
+    pub proposed_at: Instant,
+    pub expires_at: Instant,
+    pub approved_by: Option<String>,
+    pub approved_by_name: Option<String>,
+    pub approved_at: Option<Instant>,
+    pub applied_through: Option<AccountId>,
+    pub applied_at: Option<Instant>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    run_id: Uuid,
+    period: String,
+    recorded_as_of: DateTime<Utc>,
+    state: String,
+    currency: String,
+    total_minor: i64,
+    credits: i64,
+    held_back: i64,
+    nothing_due: i64,
+    inputs_hash: Vec<u8>,
+    proposed_by: String,
+    proposed_by_name: String,
+    proposed_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    approved_by: Option<String>,
+    approved_by_name: Option<String>,
+    approved_at: Option<DateTime<Utc>>,
+    applied_through: Option<Uuid>,
+    applied_at: Option<DateTime<Utc>>,
+}
+
+impl RunRow {
+    fn run(self) -> Result<Run, Error> {
+        let damaged = |column: &str| Error::Corrupt(format!("credit_run.{column} of {}", self.run_id));
+        let optional = |at: Option<DateTime<Utc>>, column| at.map(|at| instant(at, column)).transpose();
+        Ok(Run {
+            id: CreditRunId(self.run_id),
+            period: self.period.parse().map_err(|_| damaged("period"))?,
+            recorded_as_of: instant(self.recorded_as_of, "credit_run.recorded_as_of")?,
+            state: RunState::parse(&self.state).ok_or_else(|| damaged("state"))?,
+            total: money(self.total_minor, &self.currency, "credit_run.total_minor")?,
+            credits: self.credits,
+            held_back: self.held_back,
+            nothing_due: self.nothing_due,
+            inputs_hash: self.inputs_hash,
+            proposed_by: self.proposed_by,
+            proposed_by_name: self.proposed_by_name,
+            proposed_at: instant(self.proposed_at, "credit_run.proposed_at")?,
+            expires_at: instant(self.expires_at, "credit_run.expires_at")?,
+            approved_by: self.approved_by,
+            approved_by_name: self.approved_by_name,
+            approved_at: optional(self.approved_at, "credit_run.approved_at")?,
+            applied_through: self.applied_through.map(AccountId),
+            applied_at: optional(self.applied_at, "credit_run.applied_at")?,
+        })
+    }
+}
+
+pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO credit_run (run_id, road, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due,
+                                  inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at)
+          VALUES ($1, 'contract', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(run.id.0)
+    .bind(run.period.to_string())
+    .bind(run.recorded_as_of.utc())
+    .bind(run.state.name())
+    .bind(run.total.currency().code())
+    .bind(run.total.minor())
+    .bind(run.credits)
+    .bind(run.held_back)
+    .bind(run.nothing_due)
+    .bind(&run.inputs_hash)
+    .bind(&run.proposed_by)
+    .bind(&run.proposed_by_name)
+    .bind(run.proposed_at.utc())
+    .bind(run.expires_at.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
+    let row: Option<RunRow> = sqlx::query_as(
+        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
+                 applied_through, applied_at
+          FROM credit_run WHERE run_id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(RunRow::run).transpose()
+}
+
+/// The run, locked until commit: approving and applying it happen one after the other.
+pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
+    let row: Option<RunRow> = sqlx::query_as(
+        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
+                 applied_through, applied_at
+          FROM credit_run WHERE run_id = $1 FOR UPDATE",
+    )
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
+    row.map(RunRow::run).transpose()
+}
+
+/// All runs, the newest first.
+pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Run>, Error> {
+    let rows: Vec<RunRow> = sqlx::query_as(
+        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
+                 applied_through, applied_at
+          FROM credit_run ORDER BY proposed_at DESC, run_id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(RunRow::run).collect()
+}
+
+/// Runs that were approved and are not applied to the end.
+pub async fn to_apply(conn: &mut PgConnection) -> Result<Vec<CreditRunId>, Error> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar(r"SELECT run_id FROM credit_run WHERE state = 'approved' ORDER BY approved_at")
+            .fetch_all(conn)
+            .await?;
+    Ok(ids.into_iter().map(CreditRunId).collect())
+}
+
+/// Saves where the run stands: its state, its approval, and how far it was applied.
+pub async fn save(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
+    sqlx::query(
+        r"UPDATE credit_run SET state = $2, approved_by = $3, approved_by_name = $4, approved_at = $5, applied_through = $6,
+                                applied_at = $7
+          WHERE run_id = $1",
+    )
+    .bind(run.id.0)
+    .bind(run.state.name())
+    .bind(&run.approved_by)
+    .bind(&run.approved_by_name)
+    .bind(run.approved_at.map(Instant::utc))
+    .bind(run.applied_through.map(|account| account.0))
+    .bind(run.applied_at.map(Instant::utc))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What becomes of one subscription in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    Credit,
+    HeldBack,
+    NothingDue,
+}
+
+impl ItemOutcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            ItemOutcome::Credit => "credit",
+            ItemOutcome::HeldBack => "held_back",
+            ItemOutcome::NothingDue => "nothing_due",
+        }
+    }
+
+    fn parse(name: &str) -> Option<ItemOutcome> {
+        [ItemOutcome::Credit, ItemOutcome::HeldBack, ItemOutcome::NothingDue].into_iter().find(|one| one.name() == name)
+    }
+}
+
+/// One line of the plan.
+#[derive(Clone, Debug)]
+pub struct RunItem {
+    pub account: AccountId,
+    pub subscription: SubscriptionId,
+    pub outcome: ItemOutcome,
+    /// Minor units that this run gives; above zero for a credit only.
+    pub amount_minor: i64,
+    /// Minor units that were credited for the same cause before.
+    pub already_minor: i64,
+    pub generation: i32,
+    pub promise: String,
+    /// Why it is held back.
+    pub reasons: Vec<String>,
+}
+
+pub async fn insert_items(conn: &mut PgConnection, run: CreditRunId, items: &[RunItem]) -> Result<(), Error> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<serde_json::Value> = items.iter().map(|item| serde_json::json!(item.reasons)).collect();
+    sqlx::query(
+        r"INSERT INTO credit_run_item (account_id, run_id, subscription_id, outcome, amount_minor, already_minor, generation, promise,
+                                       reasons)
+          SELECT account_id, $1, subscription_id, outcome, amount_minor, already_minor, generation, promise,
+                 ARRAY(SELECT jsonb_array_elements_text(reasons))
+          FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::text[], $9::jsonb[])
+               AS item (account_id, subscription_id, outcome, amount_minor, already_minor, generation, promise, reasons)",
+    )
+    .bind(run.0)
+    .bind(items.iter().map(|item| item.account.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.subscription.0).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.outcome.name()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.amount_minor).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.already_minor).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.generation).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.promise.as_str()).collect::<Vec<_>>())
+    .bind(reasons)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct ItemRow {
+    account_id: Uuid,
+    subscription_id: Uuid,
+    outcome: String,
+    amount_minor: i64,
+    already_minor: i64,
+    generation: i32,
+    promise: String,
+    reasons: Vec<String>,
+}
+
+/// A batch of a run's lines after an account, by account; `only` narrows it to one outcome. All lines of the last account
+/// are in the batch.
+pub async fn items_after(
+    conn: &mut PgConnection,
+    run: CreditRunId,
+    only: Option<ItemOutcome>,
+    after: Option<AccountId>,
+    limit: i64,
+) -> Result<Vec<RunItem>, Error> {
+    let rows: Vec<ItemRow> = sqlx::query_as(
+        r"SELECT account_id, subscription_id, outcome, amount_minor, already_minor, generation, promise, reasons
+          FROM credit_run_item
+          WHERE run_id = $1 AND account_id > $2 AND ($3::text IS NULL OR outcome = $3)
+          ORDER BY account_id FETCH FIRST $4 ROWS WITH TIES",
+    )
+    .bind(run.0)
+    .bind(after.map_or(Uuid::nil(), |account| account.0))
+    .bind(only.map(ItemOutcome::name))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(RunItem {
+                account: AccountId(row.account_id),
+                subscription: SubscriptionId(row.subscription_id),
+                outcome: ItemOutcome::parse(&row.outcome)
+                    .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", row.outcome)))?,
+                amount_minor: row.amount_minor,
+                already_minor: row.already_minor,
+                generation: row.generation,
+                promise: row.promise,
+                reasons: row.reasons,
+            })
+        })
+        .collect()
+}
+
+/// How many accounts a run has in each outcome, by reason for those held back. An account counts once, in its worst.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub credited: i64,
+    pub held_back: i64,
+    pub nothing_due: i64,
+    pub held_back_by_reason: Vec<(String, i64)>,
+}
+
+pub async fn tally(conn: &mut PgConnection, run: CreditRunId) -> Result<Tally, Error> {
+    let (credited, held_back, nothing_due): (i64, i64, i64) = sqlx::query_as(
+        r"SELECT count(*) FILTER (WHERE pays AND NOT held), count(*) FILTER (WHERE held), count(*) FILTER (WHERE NOT pays AND NOT held)
+          FROM (
+              SELECT bool_or(outcome = 'credit') AS pays, bool_or(outcome = 'held_back') AS held
+              FROM credit_run_item WHERE run_id = $1 GROUP BY account_id
+          ) AS account",
+    )
+    .bind(run.0)
+    .fetch_one(&mut *conn)
+    .await?;
+    let held_back_by_reason = sqlx::query_as(
+        r"SELECT split_part(reasons[1], ':', 1) AS reason, count(DISTINCT account_id)
+          FROM credit_run_item WHERE run_id = $1 AND outcome = 'held_back' GROUP BY 1 ORDER BY 1",
+    )
+    .bind(run.0)
+    .fetch_all(conn)
+    .await?;
+    Ok(Tally { credited, held_back, nothing_due, held_back_by_reason })
+}
+
+/// Whether anything that a period's assessments rest on was recorded after `as_of`: how many windows, placements, charges,
+/// subscriptions and terms.
+pub async fn changed_since(
+    conn: &mut PgConnection,
+    as_of: Instant,
+    start: Instant,
+    end: Instant,
+) -> Result<Vec<(&'static str, i64)>, Error> {
+    let (windows, placements, charges, subscriptions): (i64, i64, i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM outage_window WHERE recorded_at > $1 AND starts_at < $3 AND (ends_at IS NULL OR ends_at > $2)),
+                 (SELECT count(*) FROM placement WHERE recorded_at > $1 AND valid_from < $3),
+                 (SELECT count(*) FROM charge WHERE recorded_at > $1 AND service_from < $3::date AND service_to > $2::date),
+                 (SELECT count(*) FROM subscription WHERE recorded_at > $1 AND valid_from < $3)",
+    )
+    .bind(as_of.utc())
+    .bind(start.utc())
+    .bind(end.utc())
+    .fetch_one(conn)
+    .await?;
+    let counts =
+        [("outage window", windows), ("placement", placements), ("charge", charges), ("subscription", subscriptions)];
+    Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+}
