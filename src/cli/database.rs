@@ -79,10 +79,13 @@ async fn open_private(data_dir: PathBuf, keys_dir: PathBuf) -> anyhow::Result<Op
 /// A pool whose sessions give up what they would otherwise hold for ever.
 async fn pool(url: &str, most: u32) -> anyhow::Result<PgPool> {
     let options: PgConnectOptions = url.parse().context("the URL is not one of PostgreSQL")?;
-    let options = options
-        .application_name("makegood")
-        .options([("idle_in_transaction_session_timeout", "30s"), ("lock_timeout", "10s"), ("timezone", "UTC")]);
-    let pool = PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10)).connect_with(options);
+    let options = options.application_name("makegood").options([
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("timezone", "UTC"),
+    ]);
+    let pool =
+        PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10)).connect_with(options);
     Ok(pool.await?)
 }
 

@@ -122,7 +122,8 @@ async fn ack(args: &AckArgs) -> anyhow::Result<()> {
     let mut totals = BTreeMap::from([("recorded", 0u64), ("already", 0), ("refused", 0)]);
     loop {
         let page = client.get("/v1/billing/unacknowledged", &[("limit", "1000".to_owned())]).await?;
-        let items: Vec<Value> = page["data"].as_array().into_iter().flatten().map(|item| answer(args, &item["credit"])).collect();
+        let items: Vec<Value> =
+            page["data"].as_array().into_iter().flatten().map(|item| answer(args, &item["credit"])).collect();
         if items.is_empty() {
             break;
         }

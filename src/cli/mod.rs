@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
+use crate::domain::actor::{Actor, Role};
 use crate::http::auth::MachineKey;
 
 pub mod database;
@@ -115,15 +116,22 @@ async fn migrate(args: &database::DatabaseArgs) -> anyhow::Result<()> {
 
 async fn tokens(database: &database::DatabaseArgs, command: &token::TokenCommand) -> anyhow::Result<()> {
     let opened = database::open(database).await?;
-    let (clock, actor) = (Clock::real(), crate::flows::system_actor("terminal"));
+    let (clock, actor) = (Clock::real(), administrator("terminal"));
     let printed = match command {
         token::TokenCommand::Create(args) => {
             let key = MachineKey::load_or_create(&opened.keys_dir)?;
             serde_json::to_string(&token::create(&opened.pool, &key, &clock, &actor, args).await?)?
         }
-        token::TokenCommand::Revoke(args) => serde_json::to_string(&token::revoke(&opened.pool, &clock, &actor, args).await?)?,
+        token::TokenCommand::Revoke(args) => {
+            serde_json::to_string(&token::revoke(&opened.pool, &clock, &actor, args).await?)?
+        }
         token::TokenCommand::List => serde_json::to_string(&token::list(&opened.pool).await?)?,
     };
     println!("{printed}");
     Ok(())
+}
+
+/// Whoever can read the keys and reach the database from a terminal is an administrator.
+pub fn administrator(at: &str) -> Actor {
+    Actor { issuer: "cli".to_owned(), roles: [Role::Admin].into(), ..crate::flows::system_actor(at) }
 }

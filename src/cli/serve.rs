@@ -60,7 +60,9 @@ async fn check(opened: &Opened) -> anyhow::Result<()> {
     database::refuse_powerful_role(&opened.pool).await?;
     let missing = setup::missing_migrations(&opened.pool).await?;
     if missing > 0 {
-        bail!("the database lacks {missing} migrations of this build: run `makegood migrate` with MAKEGOOD_OWNER_URL first");
+        bail!(
+            "the database lacks {missing} migrations of this build: run `makegood migrate` with MAKEGOOD_OWNER_URL first"
+        );
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use crate::domain::time::Instant;
 use crate::store::{Error, audit};
 
 pub mod act_on_claim;
+pub mod admit_person;
 pub mod amend_outage;
 pub mod announce_outage;
-pub mod admit_person;
 pub mod answer_credits;
 pub mod apply_credit_run;
 pub mod approve_credit_run;

@@ -97,6 +97,14 @@ pub struct Control {
 pub struct ControlTotals {
     pub agree: bool,
     pub controls: Vec<Control>,
+    /// Credits issued.
+    pub issued: i64,
+    /// Committed, and not numbered yet.
+    pub unnumbered: i64,
+    /// Credits that billing was served.
+    pub delivered: i64,
+    /// Credits that billing finally answered.
+    pub answered: i64,
 }
 
 /// Control totals
@@ -114,7 +122,15 @@ pub async fn control_totals(State(app): State<App>, caller: Caller) -> Result<ax
         .into_iter()
         .map(|one| Control { name: one.name, left: one.left, right: one.right, agrees: one.left == one.right })
         .collect();
-    Ok(axum::Json(ControlTotals { agree: controls.iter().all(|one| one.agrees), controls }))
+    let feed = books::feed_counts(&mut tx).await?;
+    Ok(axum::Json(ControlTotals {
+        agree: controls.iter().all(|one| one.agrees),
+        controls,
+        issued: feed.issued,
+        unnumbered: feed.unnumbered,
+        delivered: feed.delivered,
+        answered: feed.answered,
+    }))
 }
 
 /// What walking the chain found.

@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Problem, assessments, batches, billing, claims, credit_runs, health, ledger, terms};
+use super::{App, Problem, assessments, batches, billing, claims, credit_runs, health, ingest, ledger, outages, terms};
 use crate::domain::refusal::{Code, Refusal};
 
 /// How long a request may take. Computing a period and bulk loads are free of it.
@@ -64,7 +64,13 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         // Administrators.
         .routes(routes!(terms::publish))
         .routes(routes!(terms::approve))
-        // Operations.
+        // Operations and monitoring.
+        .routes(routes!(outages::create_outage, outages::list_outages))
+        .routes(routes!(outages::get_outage))
+        .routes(routes!(outages::amend_outage))
+        .routes(routes!(outages::confirm_outage))
+        .routes(routes!(ingest::ingest_alerts))
+        .routes(routes!(ingest::put_monitors))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .layer(middleware::from_fn(deadline));

@@ -115,6 +115,11 @@ pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), E
     Ok(())
 }
 
+/// How many accounts there are.
+pub async fn count(conn: &mut PgConnection) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(r"SELECT count(DISTINCT account_id) FROM account").fetch_one(conn).await?)
+}
+
 /// The account as it was recorded at `as_recorded` (the latest version when none). None when it was not known then.
 pub async fn find(
     conn: &mut PgConnection,

@@ -270,6 +270,34 @@ pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Err
     ])
 }
 
+/// Where the credits stand on their way to bills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct FeedCounts {
+    pub issued: i64,
+    /// Committed, and not numbered yet; audit rows wait here too.
+    pub unnumbered: i64,
+    /// Numbered credits that some consumer was served.
+    pub delivered: i64,
+    /// Credits whose whole amount stands on bills, or that were refused.
+    pub answered: i64,
+}
+
+pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM credit) AS issued, (SELECT count(*) FROM outbox) AS unnumbered,
+                 (SELECT count(*) FROM feed WHERE op = 'issue' AND pos <= (SELECT coalesce(max(pos), 0) FROM feed_delivery)) AS delivered,
+                 (SELECT count(*) FROM credit JOIN (
+                      SELECT account_id, credit_id,
+                             sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
+                             (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+                      FROM billing_answer GROUP BY account_id, credit_id
+                  ) AS said ON said.account_id = credit.account_id AND said.credit_id = credit.credit_id
+                  WHERE said.applied = credit.gross_minor OR said.last_kind = 'refused') AS answered",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Where the chain was broken, or that it was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {

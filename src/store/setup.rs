@@ -128,13 +128,25 @@ pub async fn power_of_role(pool: &PgPool) -> Result<Option<String>, Error> {
     })
 }
 
+/// Lets the first claim of a database have this number. Does nothing once there is one.
+pub async fn start_claims_at(owner: &PgPool, number: u32) -> Result<(), Error> {
+    let is_used: bool = sqlx::query_scalar("SELECT is_called FROM claim_number").fetch_one(owner).await?;
+    if !is_used {
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER SEQUENCE claim_number RESTART WITH {number}")))
+            .execute(owner)
+            .await?;
+    }
+    Ok(())
+}
+
 /// How many migrations of this build the database does not have yet.
 pub async fn missing_migrations(pool: &PgPool) -> Result<usize, Error> {
-    let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(pool).await {
-        Ok(versions) => versions,
-        Err(error) if super::is_undefined_table(&error) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let applied: Vec<i64> =
+        match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(pool).await {
+            Ok(versions) => versions,
+            Err(error) if super::is_undefined_table(&error) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
     Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).count())
 }
 

@@ -25,13 +25,28 @@ impl Client {
     }
 
     /// Sends JSON under a key. The same key in a second run of the story gets the first one's answer.
-    pub async fn send(&self, method: Method, path: &str, token: &str, key: &str, body: &Value) -> anyhow::Result<Reply> {
-        let request = self.http.request(method, self.at(path)).bearer_auth(token).header("idempotency-key", key).json(body);
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        key: &str,
+        body: &Value,
+    ) -> anyhow::Result<Reply> {
+        let request =
+            self.http.request(method, self.at(path)).bearer_auth(token).header("idempotency-key", key).json(body);
         reply(path, request).await
     }
 
     /// As [`Client::send`], where anything but a success ends the story.
-    pub async fn done(&self, method: Method, path: &str, token: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
+    pub async fn done(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        key: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
         success(path, self.send(method, path, token, key, body).await?)
     }
 
@@ -41,8 +56,13 @@ impl Client {
 
     /// Sends a bulk file.
     pub async fn load(&self, path: &str, token: &str, lines: String) -> anyhow::Result<Value> {
-        let request = self.http.post(self.at(path)).bearer_auth(token).header("content-type", "application/x-ndjson").body(lines);
+        let request =
+            self.http.post(self.at(path)).bearer_auth(token).header("content-type", "application/x-ndjson").body(lines);
         success(path, reply(path, request).await?)
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     fn at(&self, path: &str) -> String {

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::domain::actor::{Actor, Role};
 use crate::domain::time::{Instant, SECOND};
+use crate::http::auth::issuers::Algorithm;
 use crate::http::auth::issuers::KeysConfig;
 use crate::http::auth::{IssuerConfig, IssuersConfig};
-use crate::http::auth::issuers::Algorithm;
 
 /// Somebody of the story.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +32,24 @@ pub struct Person {
 
 /// Everybody who can be picked on the sign-in page, customers first.
 pub const PEOPLE: [Person; 10] = [
-    Person { key: "hana", name: "Hana", role: Role::Customer, account: Some("20418876"), note: "Harbour Freight Brokers Ltd" },
+    Person {
+        key: "hana",
+        name: "Hana",
+        role: Role::Customer,
+        account: Some("20418876"),
+        note: "Harbour Freight Brokers Ltd",
+    },
     Person { key: "piripi", name: "Piripi", role: Role::Customer, account: Some("20418901"), note: "Kōwhai Dental" },
     Person { key: "tomas", name: "Tomas", role: Role::Customer, account: Some("20418950"), note: "Tasman Timber" },
     Person { key: "ines", name: "Ines", role: Role::Customer, account: Some("20419007"), note: "Lakeside Legal" },
     Person { key: "mere", name: "Mere", role: Role::Agent, account: None, note: "Decides claims up to $200.00" },
-    Person { key: "wiremu", name: "Wiremu", role: Role::Supervisor, account: None, note: "Agrees to what is over a limit, approves credit runs" },
+    Person {
+        key: "wiremu",
+        name: "Wiremu",
+        role: Role::Supervisor,
+        account: None,
+        note: "Agrees to what is over a limit, approves credit runs",
+    },
     Person { key: "aroha", name: "Aroha", role: Role::Supervisor, account: None, note: "Proposes credit runs" },
     Person { key: "sefa", name: "Sefa", role: Role::Operations, account: None, note: "Signs off what monitoring says" },
     Person { key: "ngaire", name: "Ngaire", role: Role::Admin, account: None, note: "Publishes terms" },
@@ -84,7 +96,8 @@ pub struct DemoIssuer {
 impl DemoIssuer {
     /// Makes a key, and the settings by which the service takes its tokens. The public half is written into `dir`.
     pub fn new(dir: &Path) -> anyhow::Result<(Self, IssuersConfig)> {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| anyhow::anyhow!("no randomness"))?;
+        let pkcs8 =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| anyhow::anyhow!("no randomness"))?;
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map_err(|_| anyhow::anyhow!("no key"))?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
         let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "demo", "x": x }] });

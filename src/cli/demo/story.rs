@@ -11,10 +11,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
+use super::Seconds;
 use super::client::Client;
 use super::people::{AUDITOR, DemoIssuer, Person, person};
 use super::world::{self, SHARDS, Scale};
-use super::{Seconds, Summary};
 use crate::clock::Clock;
 use crate::domain::money::Currency;
 use crate::domain::operator::{Operator, Tax};
@@ -85,7 +85,11 @@ impl Story<'_> {
         self.mark(true).await
     }
 
-    async fn step(&mut self, name: &'static str, work: impl AsyncFnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    async fn step(
+        &mut self,
+        name: &'static str,
+        work: impl AsyncFnOnce(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         self.bar.set_message(name);
         let began = self.clock.real_now();
         work(self).await.with_context(|| format!("the story stopped at: {name}"))?;
@@ -103,7 +107,8 @@ impl Story<'_> {
     /// Keeps how far the story's clock is from the real one, for the next start.
     async fn mark(&self, finished: bool) -> anyhow::Result<()> {
         let mut conn = self.pool.acquire().await?;
-        let demo = Demo { scale: self.scale.name().to_owned(), clock_offset_micros: self.clock.offset_micros(), finished };
+        let demo =
+            Demo { scale: self.scale.name().to_owned(), clock_offset_micros: self.clock.offset_micros(), finished };
         Ok(operator::put_demo(&mut conn, &demo).await?)
     }
 
@@ -186,10 +191,9 @@ impl Story<'_> {
     /// Both monitors were alive throughout; they disagree about when it began.
     async fn report_outage(&mut self) -> anyhow::Result<()> {
         let mut hour = at("10-13T04:00");
-        let down = |start: &str| (at(start), "MailStoreDown");
         let reports: [(Instant, Instant, &str, usize); 4] = [
-            (down("10-13T05:10").0, at("10-14T04:10"), "MailStoreDown", 1),
-            (down("10-13T06:10").0, at("10-14T04:10"), "MailStoreDown", 0),
+            (at("10-13T05:10"), at("10-14T04:10"), "MailStoreDown", 1),
+            (at("10-13T06:10"), at("10-14T04:10"), "MailStoreDown", 0),
             (at("10-14T03:40"), at("10-14T04:25"), "MailDelayed", 0),
             (at("10-14T03:40"), at("10-14T04:25"), "MailDelayed", 1),
         ];
@@ -218,8 +222,7 @@ impl Story<'_> {
         self.now(at("10-28T09:00")).await?;
         let sefa = self.token("sefa")?;
         let page = self.client.get("/v1/outages?limit=500", &sefa).await?;
-        for outage in page["data"].as_array().into_iter().flatten() {
-            let window = &outage["window"];
+        for window in page["data"].as_array().into_iter().flatten() {
             let (id, version) = (window["id"].as_str().context("a window without an id")?, &window["version"]);
             if window["state"]["state"] == "confirmed" {
                 continue;
@@ -243,7 +246,7 @@ impl Story<'_> {
             if !amendment.is_null() {
                 let path = format!("/v1/outages/{id}/amendments");
                 let amended = self.post("sefa", &path, &format!("amend-{id}"), amendment).await?;
-                version = amended["window"]["version"].clone();
+                version = amended["version"].clone();
             }
             let path = format!("/v1/outages/{id}/confirm");
             self.post("sefa", &path, &format!("confirm-{id}"), json!({ "version": version })).await?;
@@ -348,9 +351,10 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// What came of it, read from the service.
-    pub async fn summary(&self) -> anyhow::Result<Summary> {
-        super::summary::read(self).await
+    /// How many accounts there are.
+    pub async fn accounts(&self) -> anyhow::Result<i64> {
+        let mut conn = self.pool.acquire().await?;
+        Ok(crate::store::accounts::count(&mut conn).await?)
     }
 
     pub fn wiremu(&self) -> anyhow::Result<String> {

@@ -107,8 +107,19 @@ const FIRST: [&str; 12] =
 const LAST: [&str; 11] =
     ["Walker", "Tamahori", "Singh", "O'Neill", "Pōtiki", "Chen", "Fraser", "Māhuta", "Laurie", "Kerr", "Novak"];
 const TRADES: [&str; 13] = [
-    "Bakery", "Builders", "Cycles", "Dental", "Electrical", "Florist", "Joinery", "Legal", "Motors", "Orchards", "Plumbing",
-    "Surveys", "Vets",
+    "Bakery",
+    "Builders",
+    "Cycles",
+    "Dental",
+    "Electrical",
+    "Florist",
+    "Joinery",
+    "Legal",
+    "Motors",
+    "Orchards",
+    "Plumbing",
+    "Surveys",
+    "Vets",
 ];
 
 /// Everybody, in order.
@@ -145,10 +156,19 @@ fn customer(index: u32) -> Customer {
     let person = (at(&FIRST, index.wrapping_mul(7)), at(&LAST, index.wrapping_mul(5).wrapping_add(within)));
     let name = match plan {
         Plan::Home => format!("{} {}", person.0, person.1),
-        Plan::Business | Plan::Plus => format!("{} {}", person.1, at(&TRADES, index.wrapping_mul(3).wrapping_add(within))),
+        Plan::Business | Plan::Plus => {
+            format!("{} {}", person.1, at(&TRADES, index.wrapping_mul(3).wrapping_add(within)))
+        }
     };
     let reference = (30_000_000 + index).to_string();
-    Customer { email: format!("accounts@{reference}.example"), reference, name, plan, mailboxes: vec![shard; mailboxes], oddity }
+    Customer {
+        email: format!("accounts@{reference}.example"),
+        reference,
+        name,
+        plan,
+        mailboxes: vec![shard; mailboxes],
+        oddity,
+    }
 }
 
 fn pick(number: u32, of: u32) -> usize {
