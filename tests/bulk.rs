@@ -400,18 +400,20 @@ async fn a_slow_sender_keeps_nobody_from_recording() {
     }
     let db = support::database().await;
     accounts_of(&db.app, &[account("1")]).await;
+    let (begin, begun) = tokio::sync::oneshot::channel::<()>();
     let (release, released) = tokio::sync::oneshot::channel::<()>();
-    let begun = stream::iter([Ok::<_, Infallible>(Bytes::from(format!("{}\n", account("2"))))]);
+    let first = stream::iter([Ok::<_, Infallible>(Bytes::from(format!("{}\n", account("2"))))]);
     let rest = stream::once(async move {
+        begin.send(()).unwrap();
         released.await.unwrap();
         Ok(Bytes::from(account("3").to_string()))
     });
-    let slow = futures_util::StreamExt::boxed(futures_util::StreamExt::chain(begun, rest));
+    let slow = futures_util::StreamExt::boxed(futures_util::StreamExt::chain(first, rest));
     let pool = db.app.clone();
     let slow = tokio::spawn(async move {
         load_accounts(&pool, now(), &actor("slow", Role::Ingest), slow, Format::Ndjson, false).await.unwrap()
     });
-    // It may or may not have begun: either way the other file is in before the slow one is released.
+    begun.await.unwrap();
     assert_eq!(counts(&placements_of(&db.app, "1,a,s1,2026-01-01T00:00:00Z,,dir\n").await), (1, 1, 0, 0));
     release.send(()).unwrap();
     assert_eq!(counts(&slow.await.unwrap()), (2, 2, 0, 0));
