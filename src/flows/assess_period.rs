@@ -145,7 +145,7 @@ fn count(number: usize) -> i32 {
 }
 
 /// Where nothing counted, what was charged does not matter.
-fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
+pub fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
     match blocker {
         Blocker::MissingCharge { .. } | Blocker::ChargesOverlap { .. } => counted_micros > 0,
         Blocker::PeriodNotOver { .. }

@@ -27,6 +27,7 @@ pub mod load_charges;
 pub mod load_placements;
 pub mod load_subscriptions;
 pub mod once;
+pub mod open_case;
 pub mod post_claims;
 pub mod propose_credit_run;
 pub mod publish_terms;

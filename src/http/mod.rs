@@ -44,11 +44,18 @@ pub struct App {
     pub issuers: Arc<auth::Issuers>,
     /// Wakes the jobs before their next turn: a hint, never needed for correctness.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Who can be picked at the sign-in page; there is nobody outside the demo.
+    pub demo: Option<Arc<pages::sign_in::DemoPeople>>,
 }
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default() }
+        App { pool, clock, issuers, jobs: Arc::default(), demo: None }
+    }
+
+    /// Lets browsers of this machine be one of `people`.
+    pub fn with_demo(self, people: pages::sign_in::DemoPeople) -> Self {
+        App { demo: Some(Arc::new(people)), ..self }
     }
 
     /// Something was written that a job will want to see.

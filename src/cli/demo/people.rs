@@ -16,6 +16,8 @@ use crate::domain::time::{Instant, SECOND};
 use crate::http::auth::issuers::Algorithm;
 use crate::http::auth::issuers::KeysConfig;
 use crate::http::auth::{IssuerConfig, IssuersConfig};
+use crate::http::pages::sign_in::{DemoPeople, DemoSomebody};
+use crate::http::pages::visitor::first_page;
 
 /// Somebody of the story.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +84,16 @@ impl Person {
             source: None,
         }
     }
+}
+
+/// Who can be picked at the sign-in page: everybody who has pages.
+pub fn to_pick() -> DemoPeople {
+    let somebody = |person: &Person| DemoSomebody {
+        key: person.key.to_owned(),
+        actor: person.actor(),
+        note: person.note.to_owned(),
+    };
+    DemoPeople(PEOPLE.iter().map(somebody).filter(|one| first_page(&one.actor).is_some()).collect())
 }
 
 pub fn person(key: &str) -> Option<&'static Person> {

@@ -278,7 +278,7 @@ impl Story<'_> {
 
     async fn december_bill(&mut self) -> anyhow::Result<()> {
         self.now(at("11-24T02:00")).await?;
-        self.bill("INV-2026-12", "2026-11-24").await
+        self.bill("INV-2026-12", "2026-12-01").await
     }
 
     /// Billing is another program: it pulls, and answers each credit.

@@ -46,7 +46,10 @@ impl Credits {
 
     /// The date of the bill that the credit stands on; none until billing has named one.
     pub fn billed_on(&self, credit: &Credit) -> Option<NaiveDate> {
-        self.answers(credit).last().filter(|last| last.answered.kind == AnswerKind::Applied).map(|last| last.answered.on)
+        self.answers(credit)
+            .last()
+            .filter(|last| last.answered.kind == AnswerKind::Applied)
+            .map(|last| last.answered.on)
     }
 
     pub fn standing(&self, credit: &Credit) -> CreditStanding {

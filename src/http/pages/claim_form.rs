@@ -74,7 +74,7 @@ pub async fn send(
         account: known.account.reference.clone(),
         ground: Ground::parse(&fields.ground).unwrap_or(Ground::Both),
         incident: known.incident.clone(),
-        words: fields.words.clone(),
+        words: super::plain_lines(&fields.words),
         amount: Some(fields.amount.clone()),
         contact: if fields.contact.is_empty() { "email".to_owned() } else { fields.contact.clone() },
     };

@@ -10,7 +10,9 @@ use super::fmt::{self, Reader};
 use super::form::Posted;
 use super::incident;
 use super::month::Chosen;
-use super::view::{ActionForm, ClaimPage, ClaimStanding, ClaimsPage, Disagree, Fact, Link, OwnClaimRow, Total, TrailEntry};
+use super::view::{
+    ActionForm, ClaimPage, ClaimStanding, ClaimsPage, Disagree, Fact, Link, OwnClaimRow, Total, TrailEntry,
+};
 use super::visitor::{CUSTOMER, Visitor};
 use crate::domain::account::Account;
 use crate::domain::claim::{Claim, Decision, State as ClaimState};
@@ -29,7 +31,11 @@ pub struct Arrived {
 }
 
 /// The customer's claims, the newest first.
-pub async fn list(State(app): State<App>, visitor: Visitor, Query(chosen): Query<Chosen>) -> Result<Response, PageError> {
+pub async fn list(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(chosen): Query<Chosen>,
+) -> Result<Response, PageError> {
     let account = visitor.account(&app, chosen.account.as_deref()).await?;
     let mut tx = customer::open(&app.pool, &[account.id]).await?;
     let found = claims::of_accounts(&mut tx, &[account.id]).await?;
@@ -104,7 +110,8 @@ pub async fn withdraw(
 ) -> Result<Response, PageError> {
     posted.visitor.require(&CUSTOMER)?;
     let request = ActOnClaim { version: posted.form.version.parse().ok(), ..ActOnClaim::default() };
-    act_on_claim(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, &reference, "withdraw", request).await?;
+    act_on_claim(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, &reference, "withdraw", request)
+        .await?;
     Ok(Redirect::to(&format!("/claims/{reference}")).into_response())
 }
 
@@ -242,11 +249,13 @@ fn trail(own: &Own) -> Vec<TrailEntry> {
         link: None,
     };
     // What came before the claim was handed back or taken up again is not part of its answer.
-    let since = events.iter().rposition(|event| matches!(event.action.as_str(), "undo" | "send-back")).map_or(0, |at| at + 1);
+    let since =
+        events.iter().rposition(|event| matches!(event.action.as_str(), "undo" | "send-back")).map_or(0, |at| at + 1);
     let mut entries = Vec::new();
     for (place, event) in events.iter().enumerate() {
         let by = &event.actor_name;
-        let amount = event.amount_minor.and_then(|minor| crate::domain::money::Money::from_minor(minor, account.currency).ok());
+        let amount =
+            event.amount_minor.and_then(|minor| crate::domain::money::Money::from_minor(minor, account.currency).ok());
         let amount = amount.map_or_else(String::new, fmt::money);
         let what = match event.action.as_str() {
             "submit" if event.actor == visitor.actor.key() => "You sent the claim.".to_owned(),

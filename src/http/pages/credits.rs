@@ -19,7 +19,11 @@ use crate::http::{App, Query};
 use crate::store::credits::Credit;
 use crate::store::{claims, customer};
 
-pub async fn page(State(app): State<App>, visitor: Visitor, Query(chosen): Query<Chosen>) -> Result<Response, PageError> {
+pub async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(chosen): Query<Chosen>,
+) -> Result<Response, PageError> {
     let account = visitor.account(&app, chosen.account.as_deref()).await?;
     let mut tx = customer::open(&app.pool, &[account.id]).await?;
     let credits = Credits::of(&mut tx, account.id).await?;

@@ -20,6 +20,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::terms::Payment;
 use crate::domain::time::{Instant, MINUTE};
 use crate::domain::window::OutageWindow;
+use crate::flows::assess_period::stands_in_the_way;
 use crate::http::assessments::{self, AccountSum};
 use crate::http::{App, Query};
 use crate::store::{Error, claims, customer, windows};
@@ -47,7 +48,11 @@ struct Loaded {
 }
 
 /// `/months`: the newest month that is over.
-pub async fn latest(State(app): State<App>, visitor: Visitor, Query(chosen): Query<Chosen>) -> Result<Redirect, PageError> {
+pub async fn latest(
+    State(app): State<App>,
+    visitor: Visitor,
+    Query(chosen): Query<Chosen>,
+) -> Result<Redirect, PageError> {
     let account = visitor.account(&app, chosen.account.as_deref()).await?;
     let month = Month::containing(visitor.now, account.zone).previous();
     Ok(Redirect::to(&format!("/months/{month}{}", visitor.account_query(&account))))
@@ -150,10 +155,11 @@ fn promises(loaded: &Loaded, receipt: &Receipt, is_nothing: bool) -> FactSection
 }
 
 fn ends(loaded: &Loaded) -> Instant {
-    loaded.sum.receipts.first().map_or_else(
-        || loaded.month.interval(loaded.account.zone).end(),
-        |receipt| receipt.assessment.period.end(),
-    )
+    loaded
+        .sum
+        .receipts
+        .first()
+        .map_or_else(|| loaded.month.interval(loaded.account.zone).end(), |receipt| receipt.assessment.period.end())
 }
 
 /// "4 November": the first day on which the credits of the month can be worked out.
@@ -171,7 +177,7 @@ fn answer(loaded: &Loaded) -> Result<Answer, PageError> {
     if loaded.visitor.now < ends(loaded) {
         return Ok(so_far(loaded));
     }
-    let held: Vec<&Blocker> = loaded.sum.receipts.iter().flat_map(|receipt| &receipt.assessment.blockers).collect();
+    let held: Vec<&Blocker> = loaded.sum.receipts.iter().flat_map(|receipt| blockers(&receipt.assessment)).collect();
     if !held.is_empty() || !loaded.sum.blockers.is_empty() {
         return Ok(Answer::Checking { note: checking(&held, loaded.account.zone) });
     }
@@ -205,6 +211,11 @@ fn answer(loaded: &Loaded) -> Result<Answer, PageError> {
     })
 }
 
+/// What a credit run would hold the account back for.
+fn blockers(sum: &Assessment) -> impl Iterator<Item = &Blocker> {
+    sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros))
+}
+
 fn with_tax(loaded: &Loaded) -> String {
     format!("Including {}.", loaded.visitor.operator.tax.name)
 }
@@ -222,7 +233,8 @@ fn owed(loaded: &Loaded, credited: &[&crate::store::credits::Credit]) -> Result<
 
 fn so_far(loaded: &Loaded) -> Answer {
     let counted = loaded.sum.receipts.iter().map(|receipt| receipt.assessment.total.counted_micros).max().unwrap_or(0);
-    let down = if counted > 0 { format!("Down {}", fmt::length_short(counted)) } else { "No counted downtime".to_owned() };
+    let down =
+        if counted > 0 { format!("Down {}", fmt::length_short(counted)) } else { "No counted downtime".to_owned() };
     Answer::SoFar { down, note: format!("The month is not over. We work out credits on {}.", worked_out_on(loaded)) }
 }
 
@@ -234,9 +246,12 @@ fn checking(held: &[&Blocker], zone: Zone) -> String {
             Blocker::PeriodNotOver { .. } => "The month is not over.".to_owned(),
             Blocker::WindowOpen { .. } => "An outage has no recorded end yet.".to_owned(),
             Blocker::WindowNotConfirmed { .. } => "A record of an outage is not signed off yet.".to_owned(),
-            Blocker::WindowDisputed { .. } => "Two monitors disagree about an outage, and a person is settling it.".to_owned(),
+            Blocker::WindowDisputed { .. } => {
+                "Two monitors disagree about an outage, and a person is settling it.".to_owned()
+            }
             Blocker::ContestedPlacement { .. } => {
-                "Our records put one of your mailboxes in two places at once, and a person is settling where it was.".to_owned()
+                "Our records put one of your mailboxes in two places at once, and a person is settling where it was."
+                    .to_owned()
             }
             Blocker::MissingCharge { from, to } => {
                 let last = to.pred_opt().unwrap_or(*to);
@@ -246,7 +261,9 @@ fn checking(held: &[&Blocker], zone: Zone) -> String {
                     fmt::day_month(last)
                 )
             }
-            Blocker::ChargesOverlap { .. } => "Two charges are for the same days, and a person is looking at them.".to_owned(),
+            Blocker::ChargesOverlap { .. } => {
+                "Two charges are for the same days, and a person is looking at them.".to_owned()
+            }
             Blocker::TermsMissing { .. } => "A person is looking at what your plan promised.".to_owned(),
         };
         if !said.contains(&text) {
@@ -273,7 +290,11 @@ fn correction(loaded: &Loaded) -> Result<Option<String>, PageError> {
         Outcome::NothingDue { .. } => crate::domain::money::Money::zero(loaded.account.currency),
     };
     Ok((before != now).then(|| {
-        format!("Our record has changed since we credited you. Before: {}. Now: {}.", fmt::money(before), fmt::money(now))
+        format!(
+            "Our record has changed since we credited you. Before: {}. Now: {}.",
+            fmt::money(before),
+            fmt::money(now)
+        )
     }))
 }
 
@@ -321,9 +342,10 @@ fn ask(loaded: &Loaded, answer: &Answer) -> Option<Ask> {
     if loaded.visitor.now < ends(loaded) && loaded.incident.is_none() {
         return None;
     }
-    let there = loaded.incident.as_ref().and_then(|incident| {
-        loaded.claims.iter().find(|claim| claim.incident.as_ref() == Some(incident))
-    });
+    let there = loaded
+        .incident
+        .as_ref()
+        .and_then(|incident| loaded.claims.iter().find(|claim| claim.incident.as_ref() == Some(incident)));
     if let Some(claim) = there {
         return Some(Ask {
             heading: "You asked us to look again".to_owned(),
@@ -331,10 +353,7 @@ fn ask(loaded: &Loaded, answer: &Answer) -> Option<Ask> {
                 "You sent a claim for this outage on {}.",
                 fmt::day_month(loaded.account.zone.local(claim.filed_at).date_naive())
             ),
-            button: Link::new(
-                format!("See claim {}", claim.reference),
-                format!("/claims/{}", claim.reference),
-            ),
+            button: Link::new(format!("See claim {}", claim.reference), format!("/claims/{}", claim.reference)),
         });
     }
     let mut href = format!("/claims/new?month={}", loaded.month);
@@ -347,13 +366,16 @@ fn ask(loaded: &Loaded, answer: &Answer) -> Option<Ask> {
     if !counted {
         return Some(Ask {
             heading: "Did you lose mail anyway?".to_owned(),
-            text: "Our record can be wrong. Tell us when mail stopped and which mailbox, and a person will check it.".to_owned(),
+            text: "Our record can be wrong. Tell us when mail stopped and which mailbox, and a person will check it."
+                .to_owned(),
             button: Link::new("Tell us our record is wrong", href),
         });
     }
     let keeps = match answer {
         Answer::Owed { amount, .. } => format!(" You will keep the {amount} whatever we decide."),
-        Answer::Nothing { .. } | Answer::SoFar { .. } | Answer::Checking { .. } | Answer::OnRequest { .. } => String::new(),
+        Answer::Nothing { .. } | Answer::SoFar { .. } | Answer::Checking { .. } | Answer::OnRequest { .. } => {
+            String::new()
+        }
     };
     Some(Ask {
         heading: "Is this not enough, or not right?".to_owned(),
@@ -367,10 +389,8 @@ fn ask(loaded: &Loaded, answer: &Answer) -> Option<Ask> {
 
 fn links(loaded: &Loaded) -> Vec<Link> {
     let (month, query) = (loaded.month, loaded.visitor.account_query(&loaded.account));
-    let mut links = vec![Link::new(
-        format!("{} in CSV", fmt::month_name(month)),
-        format!("/months/{month}.csv{query}"),
-    )];
+    let mut links =
+        vec![Link::new(format!("{} in CSV", fmt::month_name(month)), format!("/months/{month}.csv{query}"))];
     if !loaded.sum.receipts.is_empty() {
         links.push(Link::new("The sum as a file (JSON)", format!("/months/{month}/receipt.json{query}")));
     }

@@ -50,6 +50,7 @@ impl DemoPeople {
 }
 
 /// The way in, for a browser of this machine in the demo; anywhere else there is no such page.
+#[derive(Debug)]
 pub struct Picking(std::sync::Arc<DemoPeople>);
 
 impl FromRequestParts<App> for Picking {
@@ -72,16 +73,14 @@ pub async fn page(State(app): State<App>, Picking(people): Picking) -> Result<Re
     let mut conn = app.pool.acquire().await?;
     let operator = operator::get(&mut conn).await?;
     let now = app.clock.now();
-    let page = SignInPage {
-        shell: Shell::bare(&operator.name, "Who do you want to be?", fmt::footer(&operator, now)).story(fmt::stamp(
-            now,
-            operator.zone,
-            Reader::Customer,
-        )),
-        action: "/sign-in".to_owned(),
-        csrf: String::new(),
-        groups: vec![("Customers".to_owned(), people.group(true)), ("Staff".to_owned(), people.group(false))],
-    };
+    let page =
+        SignInPage {
+            shell: Shell::bare(&operator.name, "Who do you want to be?", fmt::footer(&operator, now))
+                .story(fmt::stamp(now, operator.zone, Reader::Customer)),
+            action: "/sign-in".to_owned(),
+            csrf: String::new(),
+            groups: vec![("Customers".to_owned(), people.group(true)), ("Staff".to_owned(), people.group(false))],
+        };
     super::html(&page)
 }
 

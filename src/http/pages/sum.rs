@@ -64,8 +64,11 @@ fn set(group: &Group, down: bool) -> IntervalSet {
 
 /// The month as bars: each day shows the mailbox that was down longest on it.
 pub fn day_bars(receipts: &[Receipt], days: &[(NaiveDate, Interval)], as_of: Instant) -> DayBars {
-    let groups: Vec<(IntervalSet, IntervalSet)> =
-        receipts.iter().flat_map(|receipt| &receipt.assessment.groups).map(|group| (set(group, true), set(group, false))).collect();
+    let groups: Vec<(IntervalSet, IntervalSet)> = receipts
+        .iter()
+        .flat_map(|receipt| &receipt.assessment.groups)
+        .map(|group| (set(group, true), set(group, false)))
+        .collect();
     let bars: Vec<DayBar> = days
         .iter()
         .map(|(day, whole)| {
@@ -74,7 +77,13 @@ pub fn day_bars(receipts: &[Receipt], days: &[(NaiveDate, Interval)], as_of: Ins
                 .map(|(down, excluded)| (down.clipped(*whole).micros(), excluded.clipped(*whole).micros()))
                 .max()
                 .unwrap_or((0, 0));
-            DayBar { day: *day, down_micros, excluded_micros, length_micros: whole.micros(), is_ahead: whole.start() >= as_of }
+            DayBar {
+                day: *day,
+                down_micros,
+                excluded_micros,
+                length_micros: whole.micros(),
+                is_ahead: whole.start() >= as_of,
+            }
         })
         .collect();
     DayBars::new(&bars)
@@ -120,7 +129,8 @@ fn lanes_of(sum: &Assessment, id: &str, zone_name: &str, reader: Reader) -> Vec<
         .map(|(number, window)| {
             let seen = down.clipped(window);
             let stretch = seen.intervals().first().zip(seen.intervals().last());
-            let stretch = stretch.and_then(|(first, last)| Interval::new(first.start(), last.end()).ok()).unwrap_or(window);
+            let stretch =
+                stretch.and_then(|(first, last)| Interval::new(first.start(), last.end()).ok()).unwrap_or(window);
             let mut heading = Lanes::heading_of(stretch, sum.zone);
             if sum.groups.len() > MOST_GROUPS {
                 heading.push_str(&format!(" (the {MOST_GROUPS} groups down longest, of {})", sum.groups.len()));
@@ -173,7 +183,11 @@ pub fn records(receipts: &[Receipt], reader: Reader) -> Vec<RecordTable> {
         .iter()
         .flat_map(|receipt| {
             let sum = &receipt.assessment;
-            sum.groups.iter().filter(|group| !group.lines.is_empty()).take(MOST_GROUPS).map(|group| table(sum, group, reader))
+            sum.groups
+                .iter()
+                .filter(|group| !group.lines.is_empty())
+                .take(MOST_GROUPS)
+                .map(|group| table(sum, group, reader))
         })
         .collect()
 }
@@ -223,7 +237,8 @@ fn number(minutes: Option<&i64>) -> String {
 /// Why time of a record counted or not, in one sentence.
 fn why(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &Line, reader: Reader) -> String {
     let other = |index: usize| {
-        let above = place.checked_sub(1).and_then(|before| group.lines.get(before)).is_some_and(|row| row.line == index);
+        let above =
+            place.checked_sub(1).and_then(|before| group.lines.get(before)).is_some_and(|row| row.line == index);
         match sum.lines.get(index) {
             _ if above => "the line above".to_owned(),
             Some(line) => format!("what began {}", fmt::moment(line.start, sum.zone, reader)),
@@ -249,7 +264,10 @@ fn why(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &L
         said.extend(counted(sum, group, place, felt, line));
     }
     if felt.outside_period_micros > 0 {
-        said.push(format!("{} more belong to another month", fmt::minutes(fmt::whole_minutes(felt.outside_period_micros))));
+        said.push(format!(
+            "{} more belong to another month",
+            fmt::minutes(fmt::whole_minutes(felt.outside_period_micros))
+        ));
     }
     let whole = line.end.unwrap_or(sum.period.end()).micros() - line.start.micros();
     let elsewhere = whole - felt.measured_micros - felt.outside_period_micros;
@@ -328,9 +346,10 @@ pub fn sorry_for(receipts: &[Receipt]) -> Option<String> {
 
 fn verb(sum: &Assessment) -> &'static str {
     let counting = sum.lines.iter().filter(|line| line.counted_micros > 0);
-    let whats: BTreeSet<&str> = counting.filter(|line| matches!(line.impact, Impact::Full)).map(|line| {
-        line.capability.0.split('.').next().unwrap_or_default()
-    }).collect();
+    let whats: BTreeSet<&str> = counting
+        .filter(|line| matches!(line.impact, Impact::Full))
+        .map(|line| line.capability.0.split('.').next().unwrap_or_default())
+        .collect();
     match whats.into_iter().collect::<Vec<_>>().as_slice() {
         ["receive"] => "could not receive mail",
         ["send"] => "could not send mail",
@@ -473,7 +492,8 @@ fn elsewhere_facts(sum: &Assessment, elsewhere: &[OutageWindow]) -> Vec<Fact> {
             None => seen.push((window.start, window.end, shards.iter().cloned().collect())),
         }
     }
-    let own: BTreeSet<&str> = sum.groups.iter().flat_map(|group| &group.stays).map(|stay| stay.shard.as_str()).collect();
+    let own: BTreeSet<&str> =
+        sum.groups.iter().flat_map(|group| &group.stays).map(|stay| stay.shard.as_str()).collect();
     let mailboxes = match sum.total.mailboxes {
         1 => "Your mailbox is".to_owned(),
         all => format!("Your {} are", fmt::mailboxes(many(all))),
@@ -517,9 +537,9 @@ pub fn elsewhere(receipt: &Receipt, windows: Vec<OutageWindow>) -> Vec<OutageWin
     let sum = &receipt.assessment;
     let touches = |window: &OutageWindow| {
         let (lived, time) = (sum.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
-        lived.filter(|stay| window.scope.covers(&stay.shard)).any(|stay| {
-            time.is_none_or(|time| time.intersection(stay.interval).is_some())
-        })
+        lived
+            .filter(|stay| window.scope.covers(&stay.shard))
+            .any(|stay| time.is_none_or(|time| time.intersection(stay.interval).is_some()))
     };
     windows
         .into_iter()

@@ -215,7 +215,14 @@ mod tests {
         for host in ["127.0.0.1:8141", "localhost:80", "LOCALHOST", "[::1]:8141", "127.8.9.1"] {
             assert!(names_this_machine(host), "{host}");
         }
-        for host in ["", "aoraki.example", "localhost.evil.example", "192.0.2.1:80", "[2001:db8::1]:80", "127.0.0.1.evil.example"] {
+        for host in [
+            "",
+            "aoraki.example",
+            "localhost.evil.example",
+            "192.0.2.1:80",
+            "[2001:db8::1]:80",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!names_this_machine(host), "{host}");
         }
     }
