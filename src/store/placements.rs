@@ -22,8 +22,8 @@ pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
     valid_to timestamptz, shard text) ON COMMIT DROP";
 
 /// The staged lines as events. `ends` says that nothing of the file begins where the line ends, so that an event with no
-/// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox and source: 1 when it
-/// says otherwise from the same time on, 2 when it lasts beyond its start.
+/// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox
+/// and source: 1 when it says otherwise from the same time on, 2 when it lasts beyond its start.
 pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
     valid_to timestamptz, shard text, is_end boolean, ends boolean, clash integer,
