@@ -551,8 +551,8 @@ pub async fn tally(conn: &mut PgConnection, run: CreditRunId) -> Result<Tally, E
     Ok(Tally { credited, held_back, nothing_due, held_back_by_reason })
 }
 
-/// Whether anything that a period's assessments rest on was recorded after `as_of`: how many windows, placements, charges,
-/// subscriptions and terms.
+/// Whether anything that a period's assessments rest on was recorded after `as_of`: how many windows (those too that were
+/// moved out of the period), placements, charges and subscriptions.
 pub async fn changed_since(
     conn: &mut PgConnection,
     as_of: Instant,
@@ -560,7 +560,10 @@ pub async fn changed_since(
     end: Instant,
 ) -> Result<Vec<(&'static str, i64)>, Error> {
     let (windows, placements, charges, subscriptions): (i64, i64, i64, i64) = sqlx::query_as(
-        r"SELECT (SELECT count(*) FROM outage_window WHERE recorded_at > $1 AND starts_at < $3 AND (ends_at IS NULL OR ends_at > $2)),
+        r"SELECT (SELECT count(DISTINCT new.window_id) FROM outage_window AS new
+                  JOIN outage_window AS any_version ON any_version.window_id = new.window_id
+                  WHERE new.recorded_at > $1 AND any_version.starts_at < $3
+                    AND (any_version.ends_at IS NULL OR any_version.ends_at > $2)),
                  (SELECT count(*) FROM placement WHERE recorded_at > $1 AND valid_from < $3),
                  (SELECT count(*) FROM charge WHERE recorded_at > $1 AND service_from < $3::date AND service_to > $2::date),
                  (SELECT count(*) FROM subscription WHERE recorded_at > $1 AND valid_from < $3)",
