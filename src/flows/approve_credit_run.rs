@@ -5,14 +5,14 @@ use sqlx::PgPool;
 
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, refuse_stale};
+use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::store::runs::{Run, RunState};
-use crate::store::{Error, audit, operator, runs};
+use crate::store::{Error, audit, evidence, operator, runs};
 
 /// The approver's word.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -38,13 +38,20 @@ pub async fn approve_credit_run(
     };
     let tx = once.tx();
     let operator = operator::get(tx).await?;
-    let run = runs::lock(tx, id).await?.ok_or_else(|| Refusal::not_found("credit run", &id.to_string()))?;
+    let unknown = || Refusal::not_found("credit run", &id.to_string());
+    // All runs of the period are locked in one order, so that two that are approved at once follow one another.
+    // The order of evidence comes before them, as it does for everybody.
+    let period = runs::find(tx, id).await?.ok_or_else(unknown)?.period;
+    evidence::settled(tx).await?;
+    runs::lock_period(tx, period).await?;
+    let run = runs::lock(tx, id).await?.ok_or_else(unknown)?;
     if let Err(refusal) = check(&run, actor, &request, now) {
         drop(once);
         note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
         return Err(refusal.into());
     }
     refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
+    refuse_overtaken(tx, &run).await?;
     let approved = Run {
         state: RunState::Approved,
         approved_by: Some(actor.key()),
