@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, refuse_stale};
+use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
@@ -38,15 +38,20 @@ pub async fn approve_credit_run(
     };
     let tx = once.tx();
     let operator = operator::get(tx).await?;
-    let run = runs::lock(tx, id).await?.ok_or_else(|| Refusal::not_found("credit run", &id.to_string()))?;
+    let unknown = || Refusal::not_found("credit run", &id.to_string());
+    // All runs of the period are locked in one order, so that two that are approved at once follow one another.
+    // The order of evidence comes before them, as it does for everybody: whatever commits before this approval is seen by it.
+    let period = runs::find(tx, id).await?.ok_or_else(unknown)?.period;
+    evidence::settled(tx).await?;
+    runs::lock_period(tx, period).await?;
+    let run = runs::lock(tx, id).await?.ok_or_else(unknown)?;
     if let Err(refusal) = check(&run, actor, &request, now) {
         drop(once);
         note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
         return Err(refusal.into());
     }
-    // Waits for writers of evidence under way: what commits before this approval is seen by it.
-    evidence::settled(tx).await?;
     refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
+    refuse_overtaken(tx, &run).await?;
     let approved = Run {
         state: RunState::Approved,
         approved_by: Some(actor.key()),
