@@ -106,7 +106,10 @@ async fn a_key_answers_the_same_request_with_the_same_bytes_and_another_not_at_a
     assert_eq!(doors.post("/v1/claims", &piripi, "one", &asked(1)).await.status, 201);
     let ana = doors.staff("ana", Role::Agent);
     assert_eq!(doors.post("/v1/claims", &ana, "one", &asked(0)).await.code().1, "claim_exists");
-    assert_eq!(doors.post("/v1/claims", &hana, "", &asked(0)).await.code(), (400, "idempotency_key_missing".to_owned()));
+    assert_eq!(
+        doors.post("/v1/claims", &hana, "", &asked(0)).await.code(),
+        (400, "idempotency_key_missing".to_owned())
+    );
 
     // In flight: the account's row is held, so that the first request cannot finish.
     let path = format!("/v1/claims/{}/withdraw", first.json()["id"].as_str().unwrap());
@@ -152,7 +155,8 @@ async fn act(pool: &PgPool, now: Instant, who: &str, claim: &str, verb: &str, am
         "wiremu" => staff(who, Role::Supervisor),
         other => staff(other, Role::Agent),
     };
-    let request = if ["approve", "recommend", "reject"].contains(&verb) { approval(amount) } else { ActOnClaim::default() };
+    let request =
+        if ["approve", "recommend", "reject"].contains(&verb) { approval(amount) } else { ActOnClaim::default() };
     let name = key(&format!("{who}-{claim}-{verb}-{amount}-{}", now.micros()));
     act_on_claim(pool, now, &actor, &name, claim, verb, request).await.map(|answer| body(&answer))
 }
