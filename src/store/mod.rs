@@ -33,6 +33,7 @@ pub mod placements;
 pub mod runs;
 pub mod sessions;
 pub mod setup;
+pub mod snapshot;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
