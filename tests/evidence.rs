@@ -31,13 +31,14 @@ rules:
   - {sources: [prom-a, prom-b], alertname: DiskFillingUp, means: ignored}
   - sources: [prom-a, prom-b]
     alertname: InboundDown
-    means: outage
-    component_label: component
-    capability: receive
-    impact: {kind: full}
-    for_seconds: 60
-    scrape_seconds: 15
-    keep_firing_seconds: 0
+    means:
+      outage:
+        component_label: component
+        capability: receive
+        impact: {kind: full}
+        for_seconds: 60
+        scrape_seconds: 15
+        keep_firing_seconds: 0
 components:
   - {name: inbound-mx-07, from: 2026-01-01T00:00:00Z, scope: {shards: [mx-07]}}
   - {name: inbound-mx-08, from: 2026-01-01T00:00:00Z, scope: {shards: [mx-08]}}
@@ -361,14 +362,14 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
         let mere = mere.clone();
         async move { confirm_outage(pool, now, &mere, &key(name), id, ConfirmOutage { version }).await }
     };
-    assert_eq!(code(confirm("c1", 1).await), Code::VersionConflict);
-    assert_eq!(code(confirm("c1", 2).await), Code::StillOpen);
+    assert_eq!(code(confirm("too-early", 1).await), Code::VersionConflict);
+    assert_eq!(code(confirm("open", 2).await), Code::StillOpen);
     for source in ["prom-a", "prom-b"] {
         let start = if source == "prom-a" { hour_before } else { down() };
         deliver(pool, source, over, &[alert("mx-07", start, Some(over)), watchdog()]).await;
     }
     assert_eq!(edges(&live(pool).await)[0].1, Some(over));
-    assert_eq!(code(confirm("c1", 4).await), Code::Disagreement);
+    assert_eq!(code(confirm("disputed", 4).await), Code::Disagreement);
 
     let amendment = AmendOutage {
         version: 4,
@@ -380,13 +381,13 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
     let first = key("a1");
     let amend = || amend_outage(pool, now, &mere, &first, id, amendment.clone());
     let (status, amended) = answer(amend().await);
-    assert_eq!((status, &amended["version"], &amended["dispute"]), (201, &json!(5), &Value::Null));
-    assert_eq!(amended["reports"].as_array().unwrap().len(), 2);
+    assert_eq!((status, &amended["window"]["version"], &amended["dispute"]), (201, &json!(5), &Value::Null));
+    assert_eq!(amended["window"]["reports"].as_array().unwrap().len(), 2);
     let replayed = amend().await.unwrap();
     assert!(replayed.replayed && replayed.status == 201);
 
     let (status, confirmed) = answer(confirm("c2", 5).await);
-    assert_eq!((status, &confirmed["state"]["state"]), (200, &json!("confirmed")));
+    assert_eq!((status, &confirmed["window"]["state"]["state"]), (200, &json!("confirmed")));
     assert_eq!(confirmed["incident"], json!("INC-2026-031"));
     assert_eq!(code(confirm("c3", 6).await), Code::WrongState);
 
@@ -431,9 +432,9 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
         incident: None,
     };
     let (status, entered) = answer(announce_outage(pool, announced, &mere, &key("p1"), request.clone()).await);
-    assert_eq!((status, &entered["version"]), (201, &json!(1)));
-    assert_eq!(entered["planned"]["announced_at"], json!(announced));
-    let id = WindowId(entered["id"].as_str().unwrap().parse().unwrap());
+    assert_eq!((status, &entered["window"]["version"]), (201, &json!(1)));
+    assert_eq!(entered["window"]["planned"]["announced_at"], json!(announced));
+    let id = WindowId(entered["window"]["id"].as_str().unwrap().parse().unwrap());
     let signed = confirm_outage(pool, announced, &mere, &key("p2"), id, ConfirmOutage { version: 1 }).await;
     assert_eq!(code(signed), Code::StillOpen);
 
@@ -443,7 +444,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
     let retract =
         AmendOutage { version: 1, reason: "The work was put off.".to_owned(), retract: true, ..AmendOutage::default() };
     let (_, retracted) = answer(amend_outage(pool, announced, &mere, &key("p4"), id, retract).await);
-    assert_eq!(retracted["state"]["state"], json!("retracted"));
+    assert_eq!(retracted["window"]["state"]["state"], json!("retracted"));
     let unknown = WindowId::of("nobody", "x");
     let signed = confirm_outage(pool, announced, &mere, &key("p5"), unknown, ConfirmOutage { version: 1 }).await;
     assert_eq!(code(signed), Code::NotFound);

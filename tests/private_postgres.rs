@@ -736,24 +736,30 @@ fn every_version_at_hand_runs_the_migrations_for_two_databases_at_once() {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
+            set_up_by_hand(&cluster, &version).await;
             tokio::join!(set_up("first"), set_up("second"), set_up("first"));
             set_up("third").await;
-            set_up_by_hand(&cluster, &version).await;
         });
     }
 }
 
-/// A database whose owner was made by hand, and another owner's database beside it had the roles made already.
+/// A database set up by hand, before anything else on its server: its owner makes the roles, and lets the server in.
 async fn set_up_by_hand(cluster: &pg::Cluster, version: &str) {
     let mut superuser = PgConnection::connect(&cluster.url("postgres", "postgres")).await.unwrap();
-    for statement in [
-        "CREATE ROLE their_owner LOGIN CREATEROLE",
-        "GRANT makegood_app, makegood_customer TO their_owner WITH ADMIN OPTION",
-        "CREATE DATABASE theirs OWNER their_owner TEMPLATE template0",
-    ] {
+    for statement in
+        ["CREATE ROLE their_owner LOGIN CREATEROLE", "CREATE DATABASE theirs OWNER their_owner TEMPLATE template0"]
+    {
         sqlx::raw_sql(statement).execute(&mut superuser).await.unwrap();
     }
     let owner = PgPool::connect(&cluster.url("their_owner", "theirs")).await.unwrap();
     setup::migrate(&owner).await.unwrap_or_else(|error| panic!("PostgreSQL {version}: {error}"));
+    sqlx::raw_sql("CREATE ROLE makegood_server LOGIN").execute(&owner).await.unwrap();
+    setup::migrate(&owner).await.unwrap_or_else(|error| panic!("PostgreSQL {version}: {error}"));
+    let server = PgPool::connect(&cluster.url(setup::SERVER, "theirs")).await.unwrap();
+    sqlx::raw_sql("SELECT * FROM account").execute(&server).await.unwrap();
+    let is_member: bool =
+        sqlx::query_scalar("SELECT pg_has_role('makegood_app', 'USAGE')").fetch_one(&owner).await.unwrap();
+    assert!(is_member, "PostgreSQL {version}");
     owner.close().await;
+    server.close().await;
 }

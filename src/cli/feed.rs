@@ -120,8 +120,10 @@ async fn pull(args: &PullArgs) -> anyhow::Result<()> {
 async fn ack(args: &AckArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.server)?;
     let mut totals = BTreeMap::from([("recorded", 0u64), ("already", 0), ("refused", 0)]);
+    let mut after = 0;
     loop {
-        let page = client.get("/v1/billing/unacknowledged", &[("limit", "1000".to_owned())]).await?;
+        let query = [("limit", "1000".to_owned()), ("after", after.to_string())];
+        let page = client.get("/v1/billing/unacknowledged", &query).await?;
         let items: Vec<Value> =
             page["data"].as_array().into_iter().flatten().map(|item| answer(args, &item["credit"])).collect();
         if items.is_empty() {
@@ -132,11 +134,15 @@ async fn ack(args: &AckArgs) -> anyhow::Result<()> {
         for (name, total) in &mut totals {
             *total += taken[*name].as_u64().unwrap_or(0);
         }
-        if taken["recorded"] == 0 {
-            bail!("none of {} answers was taken: {taken}", items.len());
+        match page["next"].as_i64() {
+            Some(next) => after = next,
+            None => break,
         }
     }
     println!("{}", serde_json::to_string(&totals)?);
+    if totals.get("refused").is_some_and(|refused| *refused > 0) {
+        bail!("some answers were refused: GET /v1/billing/unacknowledged lists what is still open");
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::database::{self, DatabaseArgs, Opened};
 use crate::clock::Clock;
 use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
-use crate::http::{App, health, router};
+use crate::http::{App, health, listener, router};
 use crate::jobs;
 use crate::store::setup;
 
@@ -106,10 +106,10 @@ impl Serving {
         let (stop, stopped) = watch::channel(false);
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
-        let mut tasks = vec![serve(listener, router::router(app.clone()), stopped.clone())];
+        let mut tasks = vec![tokio::spawn(listener::serve(listener, router::router(app.clone()), stopped.clone()))];
         if let Some(admin) = admin {
             let listener = TcpListener::bind(admin).await.with_context(|| format!("cannot listen on {admin}"))?;
-            tasks.push(serve(listener, health::metrics(recorder()?), stopped.clone()));
+            tasks.push(tokio::spawn(listener::serve(listener, health::metrics(recorder()?), stopped.clone())));
         }
         tasks.push(tokio::spawn(jobs::run(app, stopped)));
         Ok(Serving { address, stop, tasks })
@@ -127,16 +127,4 @@ impl Serving {
             tracing::warn!("requests under way were cut off");
         }
     }
-}
-
-fn serve(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    });
-    tokio::spawn(async move {
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "a listener failed");
-        }
-    })
 }

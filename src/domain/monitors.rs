@@ -52,16 +52,16 @@ pub struct Source {
 
 /// What the alert `alertname` means when one of `sources` sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RuleEntry {
     pub sources: Vec<String>,
     pub alertname: String,
-    #[serde(flatten)]
-    pub rule: Rule,
+    pub means: Rule,
 }
 
 /// What an alert means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "means", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The source is alive, as long as it fires: a Watchdog.
     Heartbeat,
@@ -264,15 +264,15 @@ impl Monitors {
                     wrong(format!("/rules/{at}"), "this alert of this source has two rules in the document");
                 }
             }
-            if let Rule::Outage(rule) = &entry.rule {
+            if let Rule::Outage(rule) = &entry.means {
                 if !is_name(&rule.component_label) {
-                    wrong(format!("/rules/{at}/component_label"), NAME);
+                    wrong(format!("/rules/{at}/means/outage/component_label"), NAME);
                 }
                 if let Err(message) = rule.capability.check() {
-                    wrong(format!("/rules/{at}/capability"), message);
+                    wrong(format!("/rules/{at}/means/outage/capability"), message);
                 }
                 if let Err(message) = rule.impact.check() {
-                    wrong(format!("/rules/{at}/impact"), message);
+                    wrong(format!("/rules/{at}/means/outage/impact"), message);
                 }
             }
         }
@@ -323,11 +323,7 @@ rules:
   - {sources: [prom-a], alertname: Watchdog, means: heartbeat}
   - sources: [prom-a]
     alertname: InboundDown
-    means: outage
-    component_label: component
-    capability: receive
-    impact: {kind: full}
-    for_seconds: 60
+    means: {outage: {component_label: component, capability: receive, impact: {kind: full}, for_seconds: 60}}
 components:
   - {name: inbound-mx-07, from: 2026-01-01T00:00:00Z, to: 2026-06-01T00:00:00Z, scope: {shards: [mx-07]}}
   - {name: inbound-mx-07, from: 2026-06-01T00:00:00Z, scope: {shards: [mx-07, mx-09]}}
@@ -338,8 +334,8 @@ components:
 
     fn mapping(document: Monitors) -> Mapping {
         let rules = document.rules.into_iter().flat_map(|entry| {
-            let RuleEntry { sources, alertname, rule } = entry;
-            sources.into_iter().map(move |source| (source, alertname.clone(), rule.clone()))
+            let RuleEntry { sources, alertname, means } = entry;
+            sources.into_iter().map(move |source| (source, alertname.clone(), means.clone()))
         });
         Mapping::new(document.sources, rules.collect::<Vec<_>>(), document.components)
     }

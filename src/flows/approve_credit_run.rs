@@ -12,7 +12,7 @@ use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::store::runs::{Run, RunState};
-use crate::store::{Error, audit, operator, runs};
+use crate::store::{Error, audit, evidence, operator, runs};
 
 /// The approver's word.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -44,6 +44,8 @@ pub async fn approve_credit_run(
         note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
         return Err(refusal.into());
     }
+    // Waits for writers of evidence under way: what commits before this approval is seen by it.
+    evidence::settled(tx).await?;
     refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
     let approved = Run {
         state: RunState::Approved,

@@ -153,9 +153,8 @@ async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: 
     Ok(as_of)
 }
 
-/// Refuses where something that the period rests on was recorded after `as_of`. Waits for writers under way.
+/// Refuses where something that the period rests on was recorded after `as_of`.
 pub async fn refuse_stale(tx: &mut Tx, operator: &Operator, period: Month, as_of: Instant) -> Result<(), Error> {
-    crate::store::evidence::settled(tx).await?;
     let whole = period.interval(operator.zone);
     // Accounts in other zones have their months up to a day earlier or later.
     let changed = runs::changed_since(tx, as_of, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;

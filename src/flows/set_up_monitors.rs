@@ -43,7 +43,7 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     }
     for entry in &document.rules {
         for source in &entry.sources {
-            let is_news = monitors::put_rule(&mut tx, source, &entry.alertname, &entry.rule, recorded_at).await?;
+            let is_news = monitors::put_rule(&mut tx, source, &entry.alertname, &entry.means, recorded_at).await?;
             set_up.rules += usize::from(is_news);
         }
     }

@@ -26,6 +26,8 @@ pub mod credit_runs;
 pub mod health;
 pub mod ingest;
 pub mod ledger;
+pub mod listener;
+pub mod observe;
 pub mod outages;
 pub mod pages;
 pub mod problem;

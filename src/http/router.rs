@@ -52,11 +52,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(ledger::get))
         .routes(routes!(assessments::get))
         // Supervisors and finance.
-        .routes(routes!(credit_runs::propose))
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
-        .routes(routes!(ledger::trial_balance))
-        .routes(routes!(ledger::control_totals))
         // Billing.
         .routes(routes!(billing::pull))
         .routes(routes!(billing::answer))
@@ -76,6 +73,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .layer(middleware::from_fn(deadline));
     let slow = OpenApiRouter::new()
         .routes(routes!(credit_runs::assess))
+        .routes(routes!(credit_runs::propose))
+        .routes(routes!(ledger::trial_balance))
+        .routes(routes!(ledger::control_totals))
         // The systems that know the customers.
         .routes(routes!(batches::accounts))
         .routes(routes!(batches::subscriptions))
@@ -101,6 +101,8 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(super::observe::requests))
+        .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))
 }
 

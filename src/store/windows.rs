@@ -24,7 +24,6 @@ pub enum Recorder<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = Outage)]
 pub struct Recorded {
-    #[serde(flatten)]
     pub window: OutageWindow,
     #[schema(value_type = String)]
     pub recorded_at: Instant,

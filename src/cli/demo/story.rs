@@ -222,7 +222,8 @@ impl Story<'_> {
         self.now(at("10-28T09:00")).await?;
         let sefa = self.token("sefa")?;
         let page = self.client.get("/v1/outages?limit=500", &sefa).await?;
-        for window in page["data"].as_array().into_iter().flatten() {
+        for outage in page["data"].as_array().into_iter().flatten() {
+            let window = &outage["window"];
             let (id, version) = (window["id"].as_str().context("a window without an id")?, &window["version"]);
             if window["state"]["state"] == "confirmed" {
                 continue;
@@ -246,7 +247,7 @@ impl Story<'_> {
             if !amendment.is_null() {
                 let path = format!("/v1/outages/{id}/amendments");
                 let amended = self.post("sefa", &path, &format!("amend-{id}"), amendment).await?;
-                version = amended["version"].clone();
+                version = amended["window"]["version"].clone();
             }
             let path = format!("/v1/outages/{id}/confirm");
             self.post("sefa", &path, &format!("confirm-{id}"), json!({ "version": version })).await?;
@@ -380,19 +381,18 @@ fn monitors() -> Value {
         .iter()
         .map(|name| json!({ "name": name, "kind": "alertmanager", "heartbeat_gap_seconds": 3_600 }))
         .collect();
+    let late = |impact: Value| {
+        json!({ "outage": {
+            "component_label": "component", "capability": "receive", "impact": impact, "for_seconds": 300, "scrape_seconds": 30,
+        } })
+    };
     json!({
         "sources": sources,
         "components": components,
         "rules": [
             { "sources": MONITORS, "alertname": "Watchdog", "means": "heartbeat" },
-            {
-                "sources": MONITORS, "alertname": "MailStoreDown", "means": "outage", "component_label": "component",
-                "capability": "receive", "impact": { "kind": "full" }, "for_seconds": 300, "scrape_seconds": 30,
-            },
-            {
-                "sources": MONITORS, "alertname": "MailDelayed", "means": "outage", "component_label": "component",
-                "capability": "receive", "impact": { "kind": "delayed", "seconds": 1_800 }, "for_seconds": 300, "scrape_seconds": 30,
-            },
+            { "sources": MONITORS, "alertname": "MailStoreDown", "means": late(json!({ "kind": "full" })) },
+            { "sources": MONITORS, "alertname": "MailDelayed", "means": late(json!({ "kind": "delayed", "seconds": 1_800 })) },
         ],
     })
 }

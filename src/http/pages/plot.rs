@@ -45,6 +45,8 @@ fn escaped(text: &str) -> String {
 pub struct Tick {
     /// "38.71%".
     pub x: String,
+    /// "Tue", before a date; left out on a narrow screen.
+    pub weekday: String,
     pub label: String,
     /// Left out on a narrow screen.
     pub is_minor: bool,
@@ -106,6 +108,7 @@ impl DayBars {
         };
         let tick = |(index, bar): (i64, &DayBar)| Tick {
             x: hundredths(scaled(10_000, index, count)) + "%",
+            weekday: String::new(),
             label: if index == 0 { fmt::day_month_short(bar.day) } else { bar.day.format("%-d").to_string() },
             is_minor: index % 14 == 7,
         };
@@ -378,7 +381,7 @@ fn ticks(window: Interval, zone: Zone, reader: Reader) -> Vec<Tick> {
     let label = |at: Instant| {
         let local = zone.local(at);
         match (local.hour(), reader) {
-            (0, _) => fmt::day(local.date_naive()),
+            (0, _) => fmt::day_month_short(local.date_naive()),
             (12, Reader::Customer) => "12 noon".to_owned(),
             (_, Reader::Customer) => local.format("%-I %P").to_string(),
             (_, Reader::Staff) => local.format("%H:%M").to_string(),
@@ -386,6 +389,7 @@ fn ticks(window: Interval, zone: Zone, reader: Reader) -> Vec<Tick> {
     };
     let mark = |(index, at): (usize, Instant)| Tick {
         x: hundredths(position(window, at, 10_000)) + "%",
+        weekday: if zone.local(at).hour() == 0 { zone.local(at).format("%a").to_string() } else { String::new() },
         label: label(at),
         is_minor: index % 2 == 1,
     };
