@@ -130,7 +130,13 @@ async fn a_run_whose_server_is_killed_again_and_again_is_applied_once_to_the_cen
 }
 
 /// Files a claim over HTTP; none where the connection broke.
-async fn file(http: &reqwest::Client, url: &str, token: &str, key: &str, incident: &str) -> Option<(u16, bool, String)> {
+async fn file(
+    http: &reqwest::Client,
+    url: &str,
+    token: &str,
+    key: &str,
+    incident: &str,
+) -> Option<(u16, bool, String)> {
     let body = json!({
         "account": reference(0), "ground": "cost_more", "incident": incident,
         "words": "We paid demurrage on two containers because no notice reached us.",

@@ -72,7 +72,8 @@ async fn of_two_who_approve_at_once_one_does_and_the_credits_are_issued_once() {
         // Each round finds a little more: another mailbox of the first account was down.
         if round > 0 {
             let box_number = 100 + round;
-            send(pool, "placements", &[placement_line(0, box_number, "mx-07", "2024-01-01T00:00:00Z")], november(5)).await;
+            send(pool, "placements", &[placement_line(0, box_number, "mx-07", "2024-01-01T00:00:00Z")], november(5))
+                .await;
             send(pool, "charges", &[charge_line(0, "INV-7000000", 1 + round)], november(5)).await;
         }
         let run = propose(pool, november(5), &format!("run-{round}")).await;
@@ -86,14 +87,14 @@ async fn of_two_who_approve_at_once_one_does_and_the_credits_are_issued_once() {
         let (first, second) = tokio::join!(one("wiremu"), one("talia"));
         let answers = [first.map(|one| one.status), second.map(|one| one.status)];
         let won = answers.iter().filter(|one| matches!(one, Ok(202))).count();
-        let lost: Vec<&str> = answers
-            .iter()
-            .filter_map(|one| one.as_ref().err())
-            .map(|error| error.refusal().code.name())
-            .collect();
+        let lost: Vec<&str> =
+            answers.iter().filter_map(|one| one.as_ref().err()).map(|error| error.refusal().code.name()).collect();
         assert_eq!((won, lost.as_slice()), (1, &["wrong_state"][..]), "round {round}");
-        let (a, b, c) =
-            tokio::join!(apply(pool, november(5), run.id), apply(pool, november(5), run.id), apply(pool, november(5), run.id));
+        let (a, b, c) = tokio::join!(
+            apply(pool, november(5), run.id),
+            apply(pool, november(5), run.id),
+            apply(pool, november(5), run.id)
+        );
         assert_eq!(a + b + c, usize::try_from(run.credits).unwrap(), "round {round}");
         let after = credited(pool).await;
         assert_eq!((after.0 - before.0, after.1 - before.1), (run.credits, run.total.minor()), "round {round}");
@@ -274,7 +275,11 @@ async fn of_two_plans_for_one_period_the_second_is_not_applied_over_the_first() 
     let first = propose(pool, november(5), "first").await;
     let second = propose(pool, november(5), "second").await;
     approve(pool, november(5), "wiremu", &first).await.unwrap();
-    assert_eq!(refused(approve(pool, november(5), "wiremu", &second).await), "plan_stale", "the first waits to be applied");
+    assert_eq!(
+        refused(approve(pool, november(5), "wiremu", &second).await),
+        "plan_stale",
+        "the first waits to be applied"
+    );
     arrive(&world, Late::Window).await;
     assess(pool, november(6)).await;
     let aroha = staff("aroha", Role::Supervisor);

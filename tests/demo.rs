@@ -54,7 +54,10 @@ fn check(figures: &Value) {
     assert_eq!(number("credits_issued"), number("feed_pulled"));
     assert_eq!(number("feed_pulled"), number("feed_acknowledged"));
     assert_eq!(number("credits_issued"), number("credited_accounts") + 1, "the run's and the claim's");
-    assert_eq!((&figures["control_totals_agree"], &figures["chain_verified"]), (&Value::Bool(true), &Value::Bool(true)));
+    assert_eq!(
+        (&figures["control_totals_agree"], &figures["chain_verified"]),
+        (&Value::Bool(true), &Value::Bool(true))
+    );
     let cents = |value: &Value| value["amount"].as_str().unwrap().replace('.', "").parse::<i64>().unwrap();
     assert_eq!(cents(&figures["credited_total"]), cents(&figures["run_total"]) + 24_000);
 }
@@ -80,9 +83,8 @@ async fn rows(data: &Path) -> Vec<(String, i64, String)> {
     let mut found = Vec::new();
     let mut tx = pool.begin().await.unwrap();
     for table in tables {
-        let statement = format!(
-            "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} AS t"
-        );
+        let statement =
+            format!("SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} AS t");
         let (count, hash): (i64, String) = match sqlx::query_as(AssertSqlSafe(statement)).fetch_one(&mut *tx).await {
             Ok(found) => found,
             Err(error) => panic!("{table}: {error}"),

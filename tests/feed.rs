@@ -238,12 +238,8 @@ impl Billing {
         let answer = self.doors.post("/v1/billing/acks", &self.token, "", &json!({ "items": items })).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let taken = answer.json();
-        let results: Vec<String> = taken["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["result"].as_str().unwrap().to_owned())
-            .collect();
+        let results: Vec<String> =
+            taken["items"].as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap().to_owned()).collect();
         for kind in ["recorded", "already", "refused"] {
             assert_eq!(taken[kind], results.iter().filter(|one| *one == kind).count(), "{taken}");
         }
@@ -287,9 +283,7 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     let token = doors.machine(Role::Billing, "billing").await;
     let billing = Billing { doors, token };
     let (a, b, c, d) = (&ids[0], &ids[1], &ids[2], &ids[3]);
-    let applied = |id: &str, bill: &str, net: Value| {
-        json!({ "credit": id, "answer": "applied", "reference": bill, "date": "2026-12-05", "net": net })
-    };
+    let applied = |id: &str, bill: &str, net: Value| json!({ "credit": id, "answer": "applied", "reference": bill, "date": "2026-12-05", "net": net });
     let said = |results: &[&str]| results.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
 
     // Nothing is delivered yet.
@@ -304,8 +298,11 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     let taken = billing.doors.post("/v1/billing/acks", &other, "", &json!({ "items": accepted })).await.json();
     assert_eq!(taken["refused"], 1);
 
-    assert_eq!(billing.say(&json!([{ "credit": a, "answer": "accepted" }, { "credit": "crd_0", "answer": "accepted" }])).await,
-        said(&["recorded", "refused"]), "each stands for itself");
+    assert_eq!(
+        billing.say(&json!([{ "credit": a, "answer": "accepted" }, { "credit": "crd_0", "answer": "accepted" }])).await,
+        said(&["recorded", "refused"]),
+        "each stands for itself"
+    );
     assert_eq!(billing.say(&accepted).await, said(&["already"]));
     assert_eq!(billing.open().await.iter().find(|(id, _)| id == a).unwrap().1, "accepted");
 
@@ -320,8 +317,10 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     assert_eq!(billing.say(&over).await, said(&["refused"]), "15.01 of 15.00");
     // Twice in one request, and two bills that together are too much.
     let rest = applied(a, "INV-2", Value::Null);
-    assert_eq!(billing.say(&json!([rest, rest, applied(a, "INV-3", json!("0.01"))])).await,
-        said(&["recorded", "already", "refused"]));
+    assert_eq!(
+        billing.say(&json!([rest, rest, applied(a, "INV-3", json!("0.01"))])).await,
+        said(&["recorded", "already", "refused"])
+    );
     assert!(billing.open().await.iter().all(|(id, _)| id != a), "answered");
     assert_eq!((balance(pool, "BILLING").await, balance(pool, "OWED").await), (2_174, 7_500));
     let tax: i64 = sqlx::query_scalar("SELECT sum(tax_minor)::bigint FROM billing_answer WHERE kind = 'applied'")
@@ -333,13 +332,19 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     // Returned is the exact mirror, and the credit waits again, under another bill.
     assert_eq!(billing.say(&json!([applied(b, "INV-1", Value::Null)])).await, said(&["recorded"]));
     let returned = json!([{ "credit": b, "answer": "returned", "reference": "INV-1", "date": "2026-12-06" }]);
-    assert_eq!(billing.say(&json!([{ "credit": b, "answer": "returned", "reference": "INV-9" }])).await, said(&["refused"]));
+    assert_eq!(
+        billing.say(&json!([{ "credit": b, "answer": "returned", "reference": "INV-9" }])).await,
+        said(&["refused"])
+    );
     assert_eq!(billing.say(&returned).await, said(&["recorded"]));
     assert_eq!(billing.say(&returned).await, said(&["already"]));
     assert_eq!((balance(pool, "BILLING").await, balance(pool, "OWED").await), (2_174, 7_500));
     assert_eq!(billing.open().await.iter().find(|(id, _)| id == b).unwrap().1, "returned");
-    assert_eq!(billing.say(&json!([applied(b, "INV-1", Value::Null)])).await, said(&["refused"]),
-        "not taken for done: it is on no bill");
+    assert_eq!(
+        billing.say(&json!([applied(b, "INV-1", Value::Null)])).await,
+        said(&["refused"]),
+        "not taken for done: it is on no bill"
+    );
     assert_eq!(billing.say(&json!([applied(b, "INV-1a", Value::Null)])).await, said(&["recorded"]));
 
     // Refused goes to HELD, and nothing that comes late brings it back.
@@ -347,8 +352,10 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     assert_eq!(billing.say(&no).await, said(&["recorded"]));
     assert_eq!(billing.say(&no).await, said(&["already"]));
     assert_eq!(balance(pool, "HELD").await, 2_500);
-    assert_eq!(billing.say(&json!([applied(c, "INV-1", Value::Null), { "credit": c, "answer": "accepted" }])).await,
-        said(&["refused", "refused"]));
+    assert_eq!(
+        billing.say(&json!([applied(c, "INV-1", Value::Null), { "credit": c, "answer": "accepted" }])).await,
+        said(&["refused", "refused"])
+    );
     assert_eq!(billing.say(&json!([{ "credit": a, "answer": "refused", "code": "LATE" }])).await, said(&["refused"]));
     assert_eq!(billing.open().await, [(d.clone(), "waiting".to_owned())], "exactly what is not finally answered");
 

@@ -52,8 +52,11 @@ async fn two() -> Two {
         let filed = doors.post("/v1/claims", &own, "claim", &asked).await;
         assert_eq!(filed.status, 201, "{}", filed.body);
         claims.push(filed.json()["id"].as_str().unwrap().to_owned());
-        let id: Uuid =
-            sqlx::query_scalar("SELECT credit_id FROM credit WHERE account_id = $1").bind(account.0).fetch_one(pool).await.unwrap();
+        let id: Uuid = sqlx::query_scalar("SELECT credit_id FROM credit WHERE account_id = $1")
+            .bind(account.0)
+            .fetch_one(pool)
+            .await
+            .unwrap();
         credits.push(credit_name(CreditId(id)));
         answers.push(json!({ "credit": credits[index], "answer": "accepted" }));
     }
@@ -125,7 +128,8 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
             assert!(!path.contains('{'), "{path} takes an id that this test does not know");
             continue;
         };
-        for method in methods.as_object().unwrap().keys().filter(|name| ["get", "post", "put"].contains(&name.as_str())) {
+        for method in methods.as_object().unwrap().keys().filter(|name| ["get", "post", "put"].contains(&name.as_str()))
+        {
             let verbs: &[&str] = if path.contains("{action}") {
                 &["approve", "recommend", "agree", "send-back", "reject", "undo", "withdraw", "nonsense"]
             } else {
@@ -143,7 +147,8 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
                         .replace("{action}", verb);
                     let body = (method != "get").then(|| plausible(path, id));
                     let method: Method = method.to_uppercase().parse().unwrap();
-                    let answer = two.doors.send(method, &url, &two.token, &format!("crawl-{asked}"), body.as_ref()).await;
+                    let answer =
+                        two.doors.send(method, &url, &two.token, &format!("crawl-{asked}"), body.as_ref()).await;
                     assert!(answer.status.is_client_error(), "{url}: {}", answer.body);
                     answers.push(seen(&answer, id));
                     asked += 1;
@@ -223,10 +228,9 @@ async fn the_database_shows_a_customer_their_own_rows_whatever_the_statement_say
         let all: Vec<(Uuid, i64)> =
             sqlx::query_as(AssertSqlSafe(statement.clone())).fetch_all(&two.world.database.app).await.unwrap();
         assert_eq!(all.len(), 2, "{table} has rows of both");
-        for (accounts, expected) in [
-            (vec![two.world.accounts[0]], vec![two.world.accounts[0].0]),
-            (Vec::new(), Vec::new()),
-        ] {
+        for (accounts, expected) in
+            [(vec![two.world.accounts[0]], vec![two.world.accounts[0].0]), (Vec::new(), Vec::new())]
+        {
             let mut tx = customer::open(&two.world.database.app, &accounts).await.unwrap();
             let seen: Vec<(Uuid, i64)> =
                 sqlx::query_as(AssertSqlSafe(statement.clone())).fetch_all(&mut *tx).await.unwrap();

@@ -227,9 +227,8 @@ fn apply(
         let is_same = net.is_none_or(|net| net == before.net) && tax.is_none_or(|tax| tax == before.tax);
         let differs =
             || Refusal::field("/net", format!("{reference} was answered with {} and {}", before.net, before.tax));
-        let was_returned = earlier
-            .iter()
-            .any(|answer| answer.kind == AnswerKind::Returned && answer.reference == before.reference);
+        let was_returned =
+            earlier.iter().any(|answer| answer.kind == AnswerKind::Returned && answer.reference == before.reference);
         return match (is_same, was_returned) {
             (false, _) => Err(differs()),
             (true, false) => Ok(None),

@@ -78,11 +78,16 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
 
 /// What became of one batch.
 enum Batch {
-    Done { count: i64, last: AccountId },
+    Done {
+        count: i64,
+        last: AccountId,
+    },
     /// There are no more accounts.
     End,
     /// The computing was finished meanwhile.
-    Finished { accounts: i64 },
+    Finished {
+        accounts: i64,
+    },
 }
 
 /// One batch in a transaction of its own. It replaces what was computed for its accounts before, so that whoever computes

@@ -113,7 +113,8 @@ impl Doors {
     }
 
     pub async fn send(&self, method: Method, path: &str, token: &str, key: &str, body: Option<&Value>) -> Answered {
-        let mut request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
         if !key.is_empty() {
             request = request.header("idempotency-key", key);
         }

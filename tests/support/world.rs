@@ -73,11 +73,7 @@ pub fn staff(name: &str, role: Role) -> Actor {
 }
 
 pub fn customer(name: &str, account: &str) -> Actor {
-    Actor {
-        issuer: "customers".to_owned(),
-        accounts: vec![account.to_owned()],
-        ..staff(name, Role::Customer)
-    }
+    Actor { issuer: "customers".to_owned(), accounts: vec![account.to_owned()], ..staff(name, Role::Customer) }
 }
 
 /// A key whose request is its own name.
@@ -265,7 +261,8 @@ pub async fn assess(pool: &PgPool, now: Instant) {
 pub async fn propose(pool: &PgPool, now: Instant, name: &str) -> CreditRun {
     assess(pool, now).await;
     let aroha = staff("aroha", Role::Supervisor);
-    let answer = propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october() }).await.unwrap();
+    let answer =
+        propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october() }).await.unwrap();
     assert_eq!(answer.status, 201);
     serde_json::from_str(&answer.body).unwrap()
 }
