@@ -280,3 +280,45 @@ async fn whoever_filed_a_claim_for_a_customer_does_not_decide_it() {
     act(pool, now, "ana", &claim, "approve", "1.00").await.unwrap();
     books_hold(pool).await;
 }
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_read_keeps_neither_other_claims_nor_the_feed_waiting() {
+    if is_skipped("a_claim_that_cannot_be_read_keeps_neither_other_claims_nor_the_feed_waiting") {
+        return;
+    }
+    let world = world(2).await;
+    let pool = &world.database.app;
+    let now = november(20);
+    let damaged = filed(pool, 0, "damaged", now).await;
+    let sound = filed(pool, 1, "sound", now.plus(SECOND)).await;
+    act(pool, now, "mere", &damaged, "approve", "1.00").await.unwrap();
+    act(pool, now.plus(SECOND), "mere", &sound, "approve", "2.00").await.unwrap();
+    let damage = async |json: &str| {
+        let mut tx = world.database.owner.begin().await.unwrap();
+        sqlx::query("SET LOCAL ROLE makegood_app").execute(&mut *tx).await.unwrap();
+        sqlx::query("UPDATE claim SET decision = $2::jsonb WHERE reference = $1 AND decision IS NOT NULL")
+            .bind(&damaged)
+            .bind(json)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let kept: Value = sqlx::query_scalar("SELECT decision FROM claim WHERE reference = $1")
+        .bind(&damaged)
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    damage("{}").await;
+    let doors = doors(pool, now.plus(3_600 * SECOND)).await;
+    for _ in 0..3 {
+        assert_eq!(refused(makegood::jobs::turn(&doors.app).await), "internal");
+    }
+    assert_eq!(credited(pool).await, (1, 200));
+    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM feed").fetch_one(pool).await.unwrap();
+    assert_eq!(told, 1);
+    damage(&kept.to_string()).await;
+    assert!(makegood::jobs::turn(&doors.app).await.unwrap());
+    assert_eq!(credited(pool).await, (2, 300));
+    books_hold(pool).await;
+}

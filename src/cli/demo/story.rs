@@ -230,7 +230,11 @@ impl Story<'_> {
             }
             let is_disks = window["scope"]["shards"][0] == SHARDS[3];
             let is_down = window["planned"].is_null() && window["impact"]["kind"] == "full";
-            let amendment = if is_disks {
+            let is_amended = window["by_machine"] == false && version != 1;
+            let amendment = if is_amended {
+                // The story was cut off between the correction and the signature.
+                json!(null)
+            } else if is_disks {
                 json!({
                     "version": version, "end": at("10-27T02:30"),
                     "reason": "The disks took half an hour longer than announced: mail was accepted again at 02:30.",
