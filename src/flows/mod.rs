@@ -35,7 +35,6 @@ pub mod pull_feed;
 pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod take_alerts;
-// pub mod assess_period;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.
