@@ -36,7 +36,6 @@ pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod step_story;
 pub mod take_alerts;
-// pub mod assess_period;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

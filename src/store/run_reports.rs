@@ -62,6 +62,34 @@ pub async fn figures(conn: &mut PgConnection, run: &Run) -> Result<Figures, Erro
     .await?)
 }
 
+/// The accounts that are held back for one reason.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Held {
+    pub reason: String,
+    pub accounts: i64,
+    /// What they would be given; none where that cannot be said of each.
+    pub minor: Option<i64>,
+}
+
+/// Who is held back, by the first reason for it.
+pub async fn held(conn: &mut PgConnection, run: &Run) -> Result<Vec<Held>, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT split_part(item.reasons[1], ':', 1) AS reason, count(DISTINCT item.account_id) AS accounts,
+                 CASE WHEN bool_and(assessment.amount_minor IS NOT NULL AND cardinality(item.reasons) = 1
+                                    AND split_part(item.reasons[1], ':', 1) <> 'missing_charge')
+                      THEN sum(assessment.amount_minor)::bigint END AS minor
+          FROM credit_run_item AS item
+          JOIN assessment ON assessment.account_id = item.account_id AND assessment.subscription_id = item.subscription_id
+               AND assessment.period = $2 AND assessment.recorded_as_of = $3
+          WHERE item.run_id = $1 AND item.outcome = 'held_back' GROUP BY 1 ORDER BY 1",
+    )
+    .bind(run.id.0)
+    .bind(run.period.to_string())
+    .bind(run.recorded_as_of.utc())
+    .fetch_all(conn)
+    .await?)
+}
+
 /// How many credited accounts were down for less than 1, 6, 12, 18 and 24 hours, and for longer.
 pub async fn by_hours(conn: &mut PgConnection, run: &Run) -> Result<[i64; 6], Error> {
     let rows: Vec<(i32, i64)> = sqlx::query_as(

@@ -98,6 +98,7 @@ struct Loaded {
     figures: run_reports::Figures,
     plans: Vec<run_reports::PlanPart>,
     hours: [i64; 6],
+    held: Vec<run_reports::Held>,
     largest: Vec<run_reports::Sample>,
     /// The promise of each plan, in the words of its terms.
     promises: Vec<(String, String, String)>,
@@ -176,6 +177,7 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         tally: runs::tally(conn, id).await?,
         figures: run_reports::figures(conn, &run).await?,
         hours: run_reports::by_hours(conn, &run).await?,
+        held: run_reports::held(conn, &run).await?,
         changed: runs::changed_since(conn, run.recorded_as_of, whole.start().plus(-DAY), whole.end().plus(DAY)).await?,
         names: names.into_values().map(|one| (one.id, format!("{}, {}", one.reference, one.name))).collect(),
         run,
@@ -228,21 +230,28 @@ fn fill(
         },
         hours: hours(loaded),
         held_caption: format!("{} accounts will not be credited by this run", count(tally.held_back)),
-        held: tally
-            .held_back_by_reason
-            .iter()
-            .map(|(reason, accounts)| HeldRow {
-                reason: held_reason(reason),
-                accounts: count(*accounts),
-                amount: String::new(),
-                href: None,
-            })
-            .collect(),
+        held: held_rows(loaded)?,
         sample_caption: format!("The {} largest", loaded.largest.len()),
         sample: samples(loaded)?,
         side: side(visitor, loaded, &checks, keys, typed, problems),
         checks,
     })
+}
+
+fn held_rows(loaded: &Loaded) -> Result<Vec<HeldRow>, PageError> {
+    loaded
+        .held
+        .iter()
+        .map(|held| {
+            let amount = held.minor.map(|minor| money(minor, loaded)).transpose()?;
+            Ok(HeldRow {
+                reason: held_reason(&held.reason),
+                accounts: count(held.accounts),
+                amount: amount.unwrap_or_else(|| "not known".to_owned()),
+                href: None,
+            })
+        })
+        .collect()
 }
 
 fn plan_rows(loaded: &Loaded) -> Result<Vec<PlanRow>, PageError> {

@@ -443,6 +443,7 @@ fn trail(case: &Case) -> Vec<TrailEntry> {
     let mut entries: Vec<TrailEntry> = case
         .events
         .iter()
+        .filter(|event| event.action != "post")
         .map(|event| {
             let amount = event.amount_minor.and_then(|minor| Money::from_minor(minor, case.account.currency).ok());
             let amount = amount.map_or_else(String::new, |amount| format!(" {}", fmt::money(amount)));
@@ -536,21 +537,17 @@ fn decided(case: &Case) -> Side {
     let Some(decision) = &case.claim.decision else {
         return read_only(staff_tag(case.claim.state), "The customer withdrew this claim.");
     };
-    let zone = case.visitor.operator.zone;
     let opinion = &decision.opinion;
-    let mut paragraphs = vec![format!(
-        "{} decided on {}: {}. {}.",
-        opinion.by_name,
-        fmt::step(decision.decided_at, zone, Reader::Staff),
-        fmt::money(opinion.amount),
-        reason_label(opinion.reason)
-    )];
-    if decision.agreed_by.is_some() {
-        let by = case.events.iter().rev().find(|event| event.action == "agree");
-        paragraphs.extend(by.map(|event| format!("{} agreed as the second person.", event.actor_name)));
-    }
+    let at = fmt::step(decision.decided_at, case.visitor.operator.zone, Reader::Staff);
+    let second = case.events.iter().rev().find(|event| event.action == "agree" && decision.agreed_by.is_some());
+    let who = match second {
+        Some(second) => format!("{} proposed this and {} agreed on {at}", opinion.by_name, second.actor_name),
+        None => format!("{} decided this on {at}", opinion.by_name),
+    };
+    let mut paragraphs =
+        vec![format!("Given: {}. {}.", fmt::money(opinion.amount), reason_label(opinion.reason)), format!("{who}.")];
     paragraphs.extend(claim_status::paragraphs(&opinion.words));
-    Side::ReadOnly { heading: staff_tag(case.claim.state).to_owned(), paragraphs, undo: None }
+    Side::ReadOnly { heading: "Decided".to_owned(), paragraphs, undo: None }
 }
 
 fn legend(case: &Case) -> String {

@@ -12,7 +12,7 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::Receipt;
 use crate::domain::terms::{Boundary, Schedule};
-use crate::domain::time::{DAY, HOUR, Instant, Interval, IntervalSet};
+use crate::domain::time::{HOUR, Instant, Interval, IntervalSet};
 use crate::domain::window::{Impact, OutageWindow};
 
 /// How many groups of mailboxes a page tells apart; the rest are counted.
@@ -302,15 +302,19 @@ fn counted(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line
     })
 }
 
-/// `We told you on 11 October, 9 days before`.
+/// `We told you on 11 October, 9 days before`: days as a calendar counts them.
 fn told(line: &Line, sum: &Assessment) -> String {
     let Some(notice) = line.notice else { return "Planned".to_owned() };
-    let day = fmt::day_month(sum.zone.local(notice.announced_at).date_naive());
-    match notice.notice_micros {
-        ..=0 => format!("We told you on {day}, after it had begun"),
-        micros if micros >= 2 * DAY => format!("We told you on {day}, {} days before", micros / DAY),
-        micros if micros >= DAY => format!("We told you on {day}, 1 day before"),
-        micros => format!("We told you on {day}, {} hours before", micros / HOUR),
+    let day = |at| sum.zone.local(at).date_naive();
+    let on = fmt::day_month(day(notice.announced_at));
+    let days = (day(notice.announced.start()) - day(notice.announced_at)).num_days();
+    match (notice.notice_micros, days) {
+        (..=0, _) => format!("We told you on {on}, after it had begun"),
+        (_, 2..) => format!("We told you on {on}, {days} days before"),
+        (micros, _) => {
+            let hours = micros / HOUR;
+            format!("We told you on {on}, {hours} hour{} before", if hours == 1 { "" } else { "s" })
+        }
     }
 }
 
