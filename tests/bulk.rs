@@ -201,7 +201,7 @@ async fn what_is_said_anew_is_a_new_version_and_the_old_answer_can_still_be_had(
     accounts_of(&db.app, &[account("1")]).await;
     let contract =
         json!({ "account": "1", "subscription": "s", "plan": "small", "valid_from": "2026-01-01T00:00:00Z" });
-    subscriptions_of(&db.app, &[contract.clone()]).await;
+    subscriptions_of(&db.app, std::slice::from_ref(&contract)).await;
     charges_of(&db.app, &[charge("1", "7", "25.00")]).await;
     placements_of(&db.app, "1,a,s1,2026-01-01T00:00:00Z,,dir\n").await;
     let mut conn = db.app.acquire().await.unwrap();

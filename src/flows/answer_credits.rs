@@ -175,7 +175,12 @@ fn decide(
     let before = earlier.iter().find(|answer| answer.kind == item.answer && answer.reference == reference);
     let open = credit.gross.minus(applied(credit.gross, earlier)).map_err(broken)?;
     match item.answer {
-        AnswerKind::Accepted => Ok(before.is_none().then(|| effect(item, today, reference, zero(credit), Vec::new()))),
+        AnswerKind::Accepted => {
+            if before.is_none() && Standing::of(credit.gross, earlier) == Standing::Refused {
+                return Err(Refusal::field("/answer", "the credit was refused: finance has to offer it again first"));
+            }
+            Ok(before.is_none().then(|| effect(item, today, reference, zero(credit), Vec::new())))
+        }
         AnswerKind::Applied => apply(item, credit, earlier, before, reference, open, today),
         AnswerKind::Returned => {
             if before.is_some() {
@@ -222,7 +227,17 @@ fn apply(
         let is_same = net.is_none_or(|net| net == before.net) && tax.is_none_or(|tax| tax == before.tax);
         let differs =
             || Refusal::field("/net", format!("{reference} was answered with {} and {}", before.net, before.tax));
-        return if is_same { Ok(None) } else { Err(differs()) };
+        let was_returned =
+            earlier.iter().any(|answer| answer.kind == AnswerKind::Returned && answer.reference == before.reference);
+        return match (is_same, was_returned) {
+            (false, _) => Err(differs()),
+            (true, false) => Ok(None),
+            // A retry that comes late, or the bill was made anew under its old number: only billing knows which.
+            (true, true) => Err(Refusal::field(
+                "/reference",
+                format!("{reference} was returned: if the credit is on a bill again, name the new bill"),
+            )),
+        };
     }
     if Standing::of(credit.gross, earlier) == Standing::Refused {
         return Err(Refusal::field("/answer", "the credit was refused: finance has to offer it again first"));

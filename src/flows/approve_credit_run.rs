@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, refuse_stale};
+use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
@@ -32,21 +32,31 @@ pub async fn approve_credit_run(
     id: CreditRunId,
     request: ApproveCreditRun,
 ) -> Result<Answer, Error> {
+    // Before anything is looked up: whoever may not approve does not learn which runs there are.
+    if let Err(refusal) = check_role(actor) {
+        note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
+        return Err(refusal.into());
+    }
     let mut once = match Once::begin(pool, actor, key, now).await? {
         Begun::Replay(answer) => return Ok(answer),
         Begun::New(once) => once,
     };
     let tx = once.tx();
     let operator = operator::get(tx).await?;
-    let run = runs::lock(tx, id).await?.ok_or_else(|| Refusal::not_found("credit run", &id.to_string()))?;
+    let unknown = || Refusal::not_found("credit run", &id.to_string());
+    // All runs of the period are locked in one order, so that two that are approved at once follow one another.
+    // The order of evidence comes before them, as it does for everybody: whatever commits before this approval is seen by it.
+    let period = runs::find(tx, id).await?.ok_or_else(unknown)?.period;
+    evidence::settled(tx).await?;
+    runs::lock_period(tx, period).await?;
+    let run = runs::lock(tx, id).await?.ok_or_else(unknown)?;
     if let Err(refusal) = check(&run, actor, &request, now) {
         drop(once);
         note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
         return Err(refusal.into());
     }
-    // Waits for writers of evidence under way: what commits before this approval is seen by it.
-    evidence::settled(tx).await?;
     refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
+    refuse_overtaken(tx, &run).await?;
     let approved = Run {
         state: RunState::Approved,
         approved_by: Some(actor.key()),
@@ -71,11 +81,15 @@ pub async fn approve_credit_run(
     once.finish(202, &CreditRun::new(&approved, tally)).await
 }
 
-/// Refusals win in this order: role, four eyes, state, expiry, total.
-fn check(run: &Run, actor: &Actor, request: &ApproveCreditRun, now: Instant) -> Result<(), Refusal> {
-    if !actor.has(Role::Supervisor) {
-        return Err(Refusal::new(Code::Forbidden, "To approve a credit run needs the role supervisor."));
+fn check_role(actor: &Actor) -> Result<(), Refusal> {
+    if actor.has(Role::Supervisor) {
+        return Ok(());
     }
+    Err(Refusal::new(Code::Forbidden, "To approve a credit run needs the role supervisor."))
+}
+
+/// Refusals win in this order, after the role: four eyes, state, expiry, total.
+fn check(run: &Run, actor: &Actor, request: &ApproveCreditRun, now: Instant) -> Result<(), Refusal> {
     if run.proposed_by == actor.key() {
         return Err(Refusal::new(Code::FourEyes, "You proposed this, so someone else must approve it."));
     }

@@ -45,14 +45,20 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
     drop(conn);
     let (mut seen, mut after) = (0, None);
     loop {
-        let (count, last) = assess_batch(pool, &shared, after).await?;
-        seen += count;
-        match last {
-            Some(last) => after = Some(last),
-            None => break,
+        match assess_batch(pool, &shared, after).await? {
+            Batch::Done { count, last } => {
+                seen += count;
+                after = Some(last);
+            }
+            Batch::End => break,
+            // Somebody else, who computed the same at the same time, was faster.
+            Batch::Finished { accounts } => return Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts }),
         }
     }
     let mut tx = pool.begin().await?;
+    if !runs::lock_unfinished(&mut tx, period, as_of).await? {
+        return Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts: seen });
+    }
     runs::finish_assessment(&mut tx, period, as_of, seen, now).await?;
     audit::record(
         &mut tx,
@@ -70,23 +76,41 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
     Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts: seen })
 }
 
-/// One batch in a transaction of its own: how many accounts, and the last of them; none at the end.
-async fn assess_batch(
-    pool: &PgPool,
-    shared: &Evidence,
-    after: Option<AccountId>,
-) -> Result<(i64, Option<AccountId>), Error> {
+/// What became of one batch.
+enum Batch {
+    Done {
+        count: i64,
+        last: AccountId,
+    },
+    /// There are no more accounts.
+    End,
+    /// The computing was finished meanwhile.
+    Finished {
+        accounts: i64,
+    },
+}
+
+/// One batch in a transaction of its own. It replaces what was computed for its accounts before, so that whoever computes
+/// the same at the same time, and whoever crashed at it, leaves whole batches and nothing else.
+async fn assess_batch(pool: &PgPool, shared: &Evidence, after: Option<AccountId>) -> Result<Batch, Error> {
     let mut tx = pool.begin().await?;
-    let batch = accounts::page(&mut tx, after, BATCH, Some(shared.recorded_as_of)).await?;
-    let last = batch.last().map(|account| account.id);
+    let (period, as_of) = (shared.period, shared.recorded_as_of);
+    let batch = accounts::page(&mut tx, after, BATCH, Some(as_of)).await?;
+    let Some(last) = batch.last().map(|account| account.id) else { return Ok(Batch::End) };
     let loaded = inputs::load(&mut tx, shared, &batch).await?;
     let mut rows = Vec::new();
     for one in loaded {
         rows.extend(assessed(one)?);
     }
-    runs::insert_assessed(&mut tx, shared.period, shared.recorded_as_of, &rows).await?;
+    if !runs::lock_unfinished(&mut tx, period, as_of).await? {
+        let accounts = runs::finished_assessment(&mut tx, period, as_of).await?.unwrap_or_default();
+        return Ok(Batch::Finished { accounts });
+    }
+    let ids: Vec<uuid::Uuid> = batch.iter().map(|account| account.id.0).collect();
+    runs::clear_assessed(&mut tx, period, as_of, &ids).await?;
+    runs::insert_assessed(&mut tx, period, as_of, &rows).await?;
     tx.commit().await?;
-    Ok((i64::try_from(batch.len()).unwrap_or(i64::MAX), last))
+    Ok(Batch::Done { count: i64::try_from(batch.len()).unwrap_or(i64::MAX), last })
 }
 
 /// The row to keep: none where nothing counted and nothing stands in the way.
@@ -145,7 +169,7 @@ fn count(number: usize) -> i32 {
 }
 
 /// Where nothing counted, what was charged does not matter.
-fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
+pub fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
     match blocker {
         Blocker::MissingCharge { .. } | Blocker::ChargesOverlap { .. } => counted_micros > 0,
         Blocker::PeriodNotOver { .. }

@@ -110,6 +110,28 @@ fn read(
     operator: &Operator,
     now: Instant,
 ) -> Result<Claim, Refusal> {
+    let asked = check(request, operator)?;
+    let incident = request.incident.as_deref().map(str::trim).filter(|incident| !incident.is_empty());
+    Ok(Claim {
+        id: ClaimId::of(account, &format!("{}|{}", actor.key(), key.key)),
+        account,
+        reference: String::new(),
+        version: 1,
+        state: State::Submitted,
+        ground: request.ground,
+        incident: incident.map(str::to_owned),
+        words: request.words.trim().to_owned(),
+        asked,
+        filed_by: actor.key(),
+        filed_at: now,
+        due_at: now.plus(i64::from(operator.claim_due_seconds) * SECOND),
+        recommendation: None,
+        decision: None,
+    })
+}
+
+/// What is wrong with the fields, all of it at once; else the amount that is asked for.
+pub fn check(request: &FileClaim, operator: &Operator) -> Result<Option<Money>, Refusal> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, message: String| errors.push(FieldError { pointer: pointer.to_owned(), message });
     let words = request.words.trim();
@@ -148,22 +170,7 @@ fn read(
     if !errors.is_empty() {
         return Err(Refusal::invalid(errors));
     }
-    Ok(Claim {
-        id: ClaimId::of(account, &format!("{}|{}", actor.key(), key.key)),
-        account,
-        reference: String::new(),
-        version: 1,
-        state: State::Submitted,
-        ground: request.ground,
-        incident: incident.map(str::to_owned),
-        words: words.to_owned(),
-        asked,
-        filed_by: actor.key(),
-        filed_at: now,
-        due_at: now.plus(i64::from(operator.claim_due_seconds) * SECOND),
-        recommendation: None,
-        decision: None,
-    })
+    Ok(asked)
 }
 
 fn has_controls(text: &str) -> bool {

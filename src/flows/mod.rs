@@ -27,14 +27,15 @@ pub mod load_charges;
 pub mod load_placements;
 pub mod load_subscriptions;
 pub mod once;
+pub mod open_case;
 pub mod post_claims;
 pub mod propose_credit_run;
 pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;
 pub mod set_up_monitors;
+pub mod step_story;
 pub mod take_alerts;
-// pub mod assess_period;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

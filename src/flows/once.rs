@@ -36,12 +36,27 @@ pub enum Begun {
     New(Once),
 }
 
+/// How often the lock on a key is tried, and how long between. A request that was refused a moment ago may still be
+/// rolling back.
+const TRIES: u32 = 10;
+const BETWEEN: std::time::Duration = std::time::Duration::from_millis(50);
+
+async fn lock(tx: &mut Tx, caller: &str, key: &str) -> Result<bool, Error> {
+    for _ in 1..TRIES {
+        if idempotency::try_lock(tx, caller, key).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    idempotency::try_lock(tx, caller, key).await
+}
+
 impl Once {
     /// Opens the transaction, or finds the earlier answer. Refuses a key in flight and a key that was used for something else.
     pub async fn begin(pool: &PgPool, actor: &Actor, key: &IdempotencyKey, now: Instant) -> Result<Begun, Error> {
         let caller = actor.key();
         let mut tx = pool.begin().await?;
-        if !idempotency::try_lock(&mut tx, &caller, &key.key).await? {
+        if !lock(&mut tx, &caller, &key.key).await? {
             return Err(Refusal::new(
                 Code::IdempotencyInFlight,
                 "A request with this Idempotency-Key is still being answered. Wait a moment, then send it again.",

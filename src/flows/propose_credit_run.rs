@@ -150,7 +150,22 @@ async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: 
         Refusal::new(Code::WrongState, format!("{period} is not assessed yet: POST /v1/assessments first."))
     })?;
     refuse_stale(tx, operator, period, as_of).await?;
+    if !runs::lock_period(tx, period).await?.is_empty() {
+        let detail = format!("Another run of {period} is being applied. Propose this one when that is done.");
+        return Err(Refusal::new(Code::WrongState, detail).into());
+    }
     Ok(as_of)
+}
+
+/// Refuses a plan that another one overtook: its amounts are what was due less what had been given before that one.
+pub async fn refuse_overtaken(tx: &mut Tx, run: &Run) -> Result<(), Error> {
+    let is_overtaken = runs::lock_period(tx, run.period).await?.iter().any(|other| *other != run.id)
+        || runs::overtaken(tx, run).await? > 0;
+    if !is_overtaken {
+        return Ok(());
+    }
+    let detail = format!("Another run of {} was approved since this one was proposed. Propose a new one.", run.period);
+    Err(Refusal::new(Code::PlanStale, detail).into())
 }
 
 /// Refuses where something that the period rests on was recorded after `as_of`.

@@ -10,7 +10,7 @@ use crate::domain::time::Instant;
 use crate::store::feed::Head;
 use crate::store::{Error, Tx, feed};
 
-/// One page. The same cursor and limit give the same bytes for good, as long as the page is full.
+/// One page. The same cursor and limit give the same bytes for good once the page is full, within an epoch.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FeedPage {
     #[schema(example = "feed_page")]
@@ -21,7 +21,7 @@ pub struct FeedPage {
     pub data: Vec<FeedItem>,
     /// Send it as `after` for the next page. Opaque.
     pub next_cursor: String,
-    /// Whether more was waiting when this page was made.
+    /// Whether the page is full, so that more may be waiting: ask on. A page that is not full ends the feed for now.
     pub has_more: bool,
 }
 
@@ -56,10 +56,9 @@ pub async fn pull_feed(
         Some(text) => check_cursor(&mut tx, &head, Cursor::parse(text)?).await?,
         None => Cursor::at(head.epoch, 0, &[0; 32]),
     };
-    let mut items = feed::items_after(&mut tx, LANE, start.pos, limit + 1).await?;
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let has_more = items.len() > wanted;
-    items.truncate(wanted);
+    let items = feed::items_after(&mut tx, LANE, start.pos, limit).await?;
+    // Not whether there is another item by now: that would change the bytes of a page that was served.
+    let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
     let next = items.last().map_or(start, |last| Cursor::at(head.epoch, last.pos, &last.hash));
     if let Some(last) = items.last() {
         feed::delivered(&mut tx, LANE, consumer, head.epoch, last.pos, now).await?;

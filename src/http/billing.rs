@@ -47,6 +47,9 @@ pub async fn pull(
     Ok(axum::Json(page))
 }
 
+/// The largest body of answers, in bytes: room for a thousand with everything that they may say.
+const ANSWERS_LIMIT: usize = 1024 * 1024;
+
 /// Answer credits
 ///
 /// Each item stands for itself and may be sent again. Only what this consumer pulled can be answered.
@@ -60,7 +63,7 @@ pub async fn pull(
 pub async fn answer(
     State(app): State<App>,
     caller: Caller,
-    request: Json<AnswerCredits>,
+    request: Json<AnswerCredits, ANSWERS_LIMIT>,
 ) -> Result<axum::Json<AnswersTaken>, Problem> {
     let actor = caller.require(&[Role::Billing])?;
     let now = app.clock.now();

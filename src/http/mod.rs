@@ -45,11 +45,18 @@ pub struct App {
     pub issuers: Arc<auth::Issuers>,
     /// Wakes the jobs before their next turn: a hint, never needed for correctness.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Who can be picked at the sign-in page; there is nobody outside the demo.
+    pub demo: Option<Arc<pages::sign_in::DemoPeople>>,
 }
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default() }
+        App { pool, clock, issuers, jobs: Arc::default(), demo: None }
+    }
+
+    /// Lets browsers of this machine be one of `people`.
+    pub fn with_demo(self, people: pages::sign_in::DemoPeople) -> Self {
+        App { demo: Some(Arc::new(people)), ..self }
     }
 
     /// Something was written that a job will want to see.
@@ -98,7 +105,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Keyed<T> {
             return Err(Refusal::field("/headers/idempotency-key", "1 to 255 visible ASCII characters").into());
         }
         let key = key.to_owned();
-        let bytes = json_bytes(&parts, body).await?;
+        let bytes = json_bytes(&parts, body, JSON_LIMIT).await?;
         let fingerprint = Sha256::new()
             .chain_update(parts.method.as_str())
             .chain_update([0])
@@ -111,20 +118,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Keyed<T> {
     }
 }
 
-/// A JSON body where no key is needed.
+/// A JSON body where no key is needed, of up to `LIMIT` bytes.
 #[derive(Debug)]
-pub struct Json<T>(pub T);
+pub struct Json<T, const LIMIT: usize = JSON_LIMIT>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const LIMIT: usize> FromRequest<S> for Json<T, LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        Ok(Json(parse(&json_bytes(&parts, body).await?)?))
+        Ok(Json(parse(&json_bytes(&parts, body, LIMIT).await?)?))
     }
 }
 
-async fn json_bytes(parts: &Parts, body: Body) -> Result<axum::body::Bytes, Problem> {
+async fn json_bytes(parts: &Parts, body: Body, limit: usize) -> Result<axum::body::Bytes, Problem> {
     let kind = header_text(&parts.headers, "content-type")?.unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let is_json = kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json");
@@ -134,9 +141,9 @@ async fn json_bytes(parts: &Parts, body: Body) -> Result<axum::body::Bytes, Prob
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::new(Code::UnsupportedMediaType, "Send the body without Content-Encoding.").into());
     }
-    axum::body::to_bytes(body, JSON_LIMIT)
+    axum::body::to_bytes(body, limit)
         .await
-        .map_err(|_| Refusal::new(Code::PayloadTooLarge, format!("The body is over {} KiB.", JSON_LIMIT / 1024)).into())
+        .map_err(|_| Refusal::new(Code::PayloadTooLarge, format!("The body is over {} KiB.", limit / 1024)).into())
 }
 
 /// Reads JSON into `T`; a field that is wrong is named. Shared by every door that takes JSON.

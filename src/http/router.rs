@@ -102,7 +102,8 @@ pub fn document() -> String {
 pub fn router(app: App) -> Router {
     let (api, document) = api();
     api.merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
-        .fallback(not_found)
+        .merge(super::pages::pages(&app))
+        .fallback(super::pages::errors::not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
@@ -111,20 +112,18 @@ pub fn router(app: App) -> Router {
         .layer(middleware::from_fn(super::request_ids))
 }
 
-async fn not_found(request: Request) -> Problem {
-    Problem(Refusal::not_found("path", request.uri().path()))
-}
-
 async fn method_not_allowed() -> Problem {
     Problem(Refusal::new(Code::MethodNotAllowed, "This path does not take that method. See /docs."))
 }
 
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+/// The answer of a handler that broke.
+pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("a handler panicked");
     Problem(Refusal::new(Code::Internal, "Something broke on our side. Nothing was saved.")).into_response()
 }
 
-async fn deadline(request: Request, next: middleware::Next) -> Response {
+/// Ends a request that takes too long.
+pub async fn deadline(request: Request, next: middleware::Next) -> Response {
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -1,5 +1,7 @@
 //! Accounts, in versions.
 
+use std::collections::HashMap;
+
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -136,6 +138,21 @@ pub async fn find(
     .fetch_optional(conn)
     .await?;
     row.map(AccountRecord::account).transpose()
+}
+
+/// The latest versions of these accounts, by id; ids that are not known are left out.
+pub async fn latest_of(conn: &mut PgConnection, ids: &[AccountId]) -> Result<HashMap<AccountId, Account>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows: Vec<AccountRecord> = sqlx::query_as(
+        r"SELECT DISTINCT ON (account_id)
+                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since
+            FROM account WHERE account_id = ANY ($1)
+           ORDER BY account_id, recorded_at DESC",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| row.account().map(|account| (account.id, account))).collect()
 }
 
 /// Up to `limit` accounts after `after`, by id, each as it was recorded at `as_recorded` (its latest version when none). A

@@ -166,6 +166,22 @@ pub async fn to_decide(
     rows.into_iter().map(Row::claim).collect()
 }
 
+/// A report over all accounts: the decided claims about one incident, the newest first.
+pub async fn decided_about(conn: &mut PgConnection, incident: &str, limit: i64) -> Result<Vec<Claim>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"SELECT account_id, claim_id, reference, version, state, ground, incident, currency, asked_minor, words, filed_by,
+                 filed_at, due_at, recommendation, decision
+          FROM claim
+          WHERE incident = $1 AND state IN ('approved', 'part_approved', 'rejected')
+          ORDER BY filed_at DESC, claim_id LIMIT $2",
+    )
+    .bind(incident)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Row::claim).collect()
+}
+
 /// A report over all accounts: decisions whose hold is over and whose credit is not issued yet.
 pub async fn to_post(conn: &mut PgConnection, now: Instant, limit: i64) -> Result<Vec<(AccountId, ClaimId)>, Error> {
     let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(

@@ -30,6 +30,7 @@ pub mod operator;
 pub mod outbox;
 pub mod people;
 pub mod placements;
+pub mod run_reports;
 pub mod runs;
 pub mod sessions;
 pub mod setup;

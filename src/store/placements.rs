@@ -21,11 +21,13 @@ pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
     valid_to timestamptz, shard text) ON COMMIT DROP";
 
-/// The staged lines as events. `clash` says how a line contradicts `next_line`, the next of its mailbox and source: 1 when it
-/// says otherwise from the same time on, 2 when it lasts beyond its start.
+/// The staged lines as events. `ends` says that nothing of the file begins where the line ends, so that an event with no
+/// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox
+/// and source: 1 when it says otherwise from the same time on, 2 when it lasts beyond its start.
 pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
-    valid_to timestamptz, shard text, is_end boolean, clash integer, next_line bigint) ON COMMIT DROP";
+    valid_to timestamptz, shard text, is_end boolean, ends boolean, clash integer,
+    next_line bigint) ON COMMIT DROP";
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
@@ -67,18 +69,22 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
 async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_event
-          SELECT line, account_id, mailbox, source, CASE WHEN is_end THEN valid_to ELSE valid_from END,
-                 CASE WHEN is_end THEN NULL ELSE valid_to END, CASE WHEN is_end THEN NULL ELSE shard END, is_end,
-                 CASE WHEN is_end THEN 0 WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END,
-                 next_line
+          SELECT line, account_id, mailbox, source, valid_from, valid_to, shard, false,
+                 valid_to IS NOT NULL AND next_from IS DISTINCT FROM valid_to,
+                 CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line
             FROM (SELECT *, lead(line) OVER later AS next_line, lead(valid_from) OVER later AS next_from,
                          lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard
                     FROM staged_placement
                   WINDOW later AS (PARTITION BY account_id, mailbox, source ORDER BY valid_from, line)) lines
-           CROSS JOIN (VALUES (false), (true)) edge (is_end)
-           WHERE (NOT is_end OR (valid_to IS NOT NULL AND next_from IS DISTINCT FROM valid_to))
-             AND NOT (next_from IS NOT DISTINCT FROM valid_from AND next_to IS NOT DISTINCT FROM valid_to
+           WHERE NOT (next_from IS NOT DISTINCT FROM valid_from AND next_to IS NOT DISTINCT FROM valid_to
                       AND next_shard IS NOT DISTINCT FROM shard)",
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        r"INSERT INTO staged_event
+          SELECT line, account_id, mailbox, source, valid_to, NULL, NULL, true, false, 0, NULL
+            FROM staged_event WHERE ends",
     )
     .execute(&mut *conn)
     .await?;
@@ -93,7 +99,7 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
           SELECT line, '/valid_to',
-                 format('It overlaps what this source said before: from %s on, %s. To correct that, send a line from then on.',
+                 format('It overlaps what this source said before: from %s on, %s. To correct that, end this line there and send another from then on.',
                         to_char(valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US UTC'),
                         coalesce('on shard ' || shard, 'nowhere'))
             FROM (SELECT DISTINCT ON (s.line, p.valid_from) s.line, p.valid_from, p.shard, s.shard AS said
@@ -111,24 +117,22 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
           SELECT s.line, '/valid_from',
-                 format('It overlaps what this source said before: on shard %s until %s. To correct that, send a line for that too.',
-                        before.shard, to_char(next.valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US UTC'))
-            FROM staged_event s
-           CROSS JOIN LATERAL
-                 (SELECT p.valid_from, p.shard FROM placement p
-                   WHERE p.account_id = s.account_id AND p.mailbox = s.mailbox AND p.source = s.source
-                     AND p.valid_from <= s.valid_from
-                   ORDER BY p.valid_from DESC, p.recorded_at DESC LIMIT 1) before
+                 format('It overlaps what this source said before: on shard %s until %s. To correct that, send that stay anew, ending here, in the same file.',
+                        s.before_shard, to_char(next.valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US UTC'))
+            FROM (SELECT DISTINCT ON (e.line) e.*, p.valid_from AS before_from, p.shard AS before_shard
+                    FROM staged_event e
+                    JOIN placement p ON p.account_id = e.account_id AND p.mailbox = e.mailbox AND p.source = e.source
+                   WHERE e.valid_to IS NOT NULL AND p.valid_from <= e.valid_from
+                   ORDER BY e.line, p.valid_from DESC, p.recorded_at DESC) s
            CROSS JOIN LATERAL
                  (SELECT p.valid_from, p.shard FROM placement p
                    WHERE p.account_id = s.account_id AND p.mailbox = s.mailbox AND p.source = s.source
                      AND p.valid_from > s.valid_from
                    ORDER BY p.valid_from, p.recorded_at DESC LIMIT 1) next
-           WHERE s.valid_to IS NOT NULL AND before.valid_from < s.valid_from
-             AND before.shard <> s.shard AND next.shard IS NULL
+           WHERE s.before_from < s.valid_from AND s.before_shard <> s.shard AND next.shard IS NULL
              AND NOT EXISTS (SELECT FROM staged_event again
                               WHERE again.account_id = s.account_id AND again.mailbox = s.mailbox
-                                AND again.source = s.source AND again.valid_from = before.valid_from)",
+                                AND again.source = s.source AND again.valid_from = s.before_from)",
     )
     .execute(conn)
     .await?;
@@ -151,8 +155,11 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
     .execute(&mut *conn)
     .await?;
     Ok(sqlx::query_scalar(
-        r"SELECT count(*) FROM (SELECT FROM staged_event GROUP BY line
-                                HAVING NOT EXISTS (SELECT FROM staged_error e WHERE e.line = staged_event.line)) fresh",
+        r"SELECT (SELECT count(*) FROM staged_event e
+                   WHERE NOT e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line))
+               + (SELECT count(*) FROM staged_event e
+                   WHERE e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line)
+                     AND NOT EXISTS (SELECT FROM staged_event start WHERE start.line = e.line AND NOT start.is_end))",
     )
     .fetch_one(conn)
     .await?)

@@ -30,23 +30,42 @@ pub struct Assessed {
     pub inputs_hash: [u8; 32],
 }
 
-/// Begins computing a period as recorded at `as_of`; what an earlier try that did not finish left behind is cleared.
+/// Begins computing a period as recorded at `as_of`, or joins one that was begun: by somebody else just now, or by a server
+/// that crashed.
 pub async fn begin_assessment(conn: &mut PgConnection, period: Month, as_of: Instant) -> Result<(), Error> {
-    let period = period.to_string();
     sqlx::query(r"INSERT INTO assessment_run (period, recorded_as_of) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(&period)
+        .bind(period.to_string())
         .bind(as_of.utc())
-        .execute(&mut *conn)
+        .execute(conn)
         .await?;
-    sqlx::query(
-        r"DELETE FROM assessment WHERE period = $1 AND recorded_as_of IN (
-              SELECT recorded_as_of FROM assessment_run WHERE period = $1 AND recorded_as_of = $2 AND finished_at IS NULL
-          )",
+    Ok(())
+}
+
+/// Locks the computing until commit. False where it is finished: from then on nobody writes to it.
+pub async fn lock_unfinished(conn: &mut PgConnection, period: Month, as_of: Instant) -> Result<bool, Error> {
+    let locked: Option<bool> = sqlx::query_scalar(
+        r"SELECT finished_at IS NULL FROM assessment_run WHERE period = $1 AND recorded_as_of = $2 FOR NO KEY UPDATE",
     )
-    .bind(&period)
+    .bind(period.to_string())
     .bind(as_of.utc())
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
+    locked.ok_or_else(|| Error::Corrupt(format!("assessment_run has no row for {period} as recorded at {as_of}")))
+}
+
+/// Takes away what was computed for these accounts before, to make room for the same computed anew.
+pub async fn clear_assessed(
+    conn: &mut PgConnection,
+    period: Month,
+    as_of: Instant,
+    accounts: &[Uuid],
+) -> Result<(), Error> {
+    sqlx::query(r"DELETE FROM assessment WHERE account_id = ANY ($1) AND period = $2 AND recorded_as_of = $3")
+        .bind(accounts)
+        .bind(period.to_string())
+        .bind(as_of.utc())
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -69,7 +88,8 @@ pub async fn finish_assessment(
     now: Instant,
 ) -> Result<(), Error> {
     sqlx::query(
-        r"UPDATE assessment_run SET accounts_seen = $3, finished_at = $4 WHERE period = $1 AND recorded_as_of = $2",
+        r"UPDATE assessment_run SET accounts_seen = $3, finished_at = $4
+          WHERE period = $1 AND recorded_as_of = $2 AND finished_at IS NULL",
     )
     .bind(period.to_string())
     .bind(as_of.utc())
@@ -552,25 +572,74 @@ pub async fn tally(conn: &mut PgConnection, run: CreditRunId) -> Result<Tally, E
 }
 
 /// Whether anything that a period's assessments rest on was recorded after `as_of`: how many windows, placements, charges,
-/// subscriptions and terms.
+/// subscriptions, versions of terms, and accounts that moved to another zone. What was moved out of the period counts as
+/// what was moved into it: any version of it that touches the period will do.
 pub async fn changed_since(
     conn: &mut PgConnection,
     as_of: Instant,
     start: Instant,
     end: Instant,
 ) -> Result<Vec<(&'static str, i64)>, Error> {
-    let (windows, placements, charges, subscriptions): (i64, i64, i64, i64) = sqlx::query_as(
-        r"SELECT (SELECT count(*) FROM outage_window WHERE recorded_at > $1 AND starts_at < $3 AND (ends_at IS NULL OR ends_at > $2)),
+    let (windows, placements, charges, subscriptions, terms, accounts): (i64, i64, i64, i64, i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM outage_window AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM outage_window AS any_version
+                     WHERE any_version.window_id = newer.window_id AND any_version.starts_at < $3
+                       AND (any_version.ends_at IS NULL OR any_version.ends_at > $2))),
                  (SELECT count(*) FROM placement WHERE recorded_at > $1 AND valid_from < $3),
-                 (SELECT count(*) FROM charge WHERE recorded_at > $1 AND service_from < $3::date AND service_to > $2::date),
-                 (SELECT count(*) FROM subscription WHERE recorded_at > $1 AND valid_from < $3)",
+                 (SELECT count(*) FROM charge AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM charge AS any_version
+                     WHERE any_version.account_id = newer.account_id AND any_version.charge_no = newer.charge_no
+                       AND any_version.service_from < $3::date AND any_version.service_to > $2::date)),
+                 (SELECT count(*) FROM subscription AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM subscription AS any_version
+                     WHERE any_version.account_id = newer.account_id
+                       AND any_version.subscription_id = newer.subscription_id AND any_version.valid_from < $3)),
+                 (SELECT count(*) FROM terms_approval AS approved
+                  JOIN terms ON terms.plan = approved.plan AND terms.version = approved.version
+                  WHERE approved.recorded_at > $1 AND terms.effective_from < $3),
+                 (SELECT count(*) FROM account AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM account AS earlier
+                     WHERE earlier.account_id = newer.account_id AND earlier.recorded_at <= $1 AND earlier.zone <> newer.zone))",
     )
     .bind(as_of.utc())
     .bind(start.utc())
     .bind(end.utc())
     .fetch_one(conn)
     .await?;
-    let counts =
-        [("outage window", windows), ("placement", placements), ("charge", charges), ("subscription", subscriptions)];
+    let counts = [
+        ("outage window", windows),
+        ("placement", placements),
+        ("charge", charges),
+        ("subscription", subscriptions),
+        ("version of terms", terms),
+        ("account in another zone", accounts),
+    ];
     Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+}
+
+/// Locks every run of a period until commit, in the order of their ids, and gives those that were approved and are not
+/// applied to the end: of two that are approved at once, the second sees the first.
+pub async fn lock_period(conn: &mut PgConnection, period: Month) -> Result<Vec<CreditRunId>, Error> {
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as(r"SELECT run_id, state FROM credit_run WHERE period = $1 ORDER BY run_id FOR NO KEY UPDATE")
+            .bind(period.to_string())
+            .fetch_all(conn)
+            .await?;
+    let approved = rows.into_iter().filter(|(_, state)| state == RunState::Approved.name());
+    Ok(approved.map(|(id, _)| CreditRunId(id)).collect())
+}
+
+/// How many lines of a run were overtaken: since it was proposed, another run gave something for the same cause.
+pub async fn overtaken(conn: &mut PgConnection, run: &Run) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        r"SELECT count(*) FROM credit_run_item AS item
+          WHERE item.run_id = $1 AND item.outcome = 'credit' AND item.generation <> (
+              SELECT count(*) FROM credit
+              WHERE credit.account_id = item.account_id AND credit.subscription_id = item.subscription_id
+                AND credit.road = 'contract' AND credit.service_from = $2)",
+    )
+    .bind(run.id.0)
+    .bind(run.period.first_day())
+    .fetch_one(conn)
+    .await?)
 }

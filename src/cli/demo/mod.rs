@@ -21,7 +21,9 @@ use super::serve::{Serving, stop_signal};
 use super::token::{self, CreateArgs};
 use crate::clock::Clock;
 use crate::domain::actor::Role;
+use crate::domain::operator::Operator;
 use crate::domain::time::DAY;
+use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::http::auth::{Issuers, MachineKey};
 use crate::store::operator;
@@ -48,6 +50,9 @@ pub struct DemoArgs {
     /// The port on 127.0.0.1; any free one unless said.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// How long a decision can be undone before it goes to the customer and the books, in seconds, once the story is told.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub hold: u32,
     /// End after the story.
     #[arg(long)]
     pub exit: bool,
@@ -180,10 +185,12 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let (issuer, config) = DemoIssuer::new(&opened.keys_dir)?;
     let key = MachineKey::load_or_create(&opened.keys_dir)?;
     let issuers = Issuers::load(&config).await?.with_machines(&key);
-    let app = App::new(opened.pool.clone(), clock.clone(), Arc::new(issuers));
+    let app = App::new(opened.pool.clone(), clock.clone(), Arc::new(issuers)).with_demo(people::to_pick());
     let serving = Serving::start(app, SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), None).await?;
     let url = format!("http://{}", serving.address);
+    let is_told = before.is_some_and(|demo| demo.finished);
     let mut machines = Machines { opened: &opened, key: &key, clock: &clock, made: Vec::new() };
+    let tokens = if is_told { Tokens::default() } else { machines.tokens().await? };
     let story = Story {
         client: Client::new(&url)?,
         issuer: &issuer,
@@ -191,26 +198,33 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         pool: &opened.pool,
         owner: &owner,
         scale: args.scale,
-        ingest: [
-            machines.token(Role::Ingest, "monitor-north").await?,
-            machines.token(Role::Ingest, "monitor-south").await?,
-        ],
-        files: machines.token(Role::Ingest, "customer-records").await?,
-        billing: machines.token(Role::Billing, "billing").await?,
+        ingest: tokens.ingest,
+        files: tokens.files,
+        billing: tokens.billing,
         bar: progress(10),
         seconds: Seconds::default(),
     };
-    let told = tell(story, before.is_some_and(|demo| demo.finished), &url, args.json).await;
+    let told = tell(story, is_told, &url, args.json).await;
     machines.revoke().await?;
     told?;
+    hold_for(&opened, args.hold).await?;
     if !args.exit {
         eprintln!("Ctrl-C ends it; the data stays in {}", database_args(args).data_dir().display());
         stop_signal().await?;
     }
     serving.stop().await;
+    // Nothing is left for the next start to number.
+    while sequence_feed(&opened.pool, 0, clock.now()).await? > 0 {}
     opened.pool.close().await;
     owner.close().await;
     Ok(())
+}
+
+/// Sets how long decisions wait from now on.
+async fn hold_for(opened: &Opened, seconds: u32) -> anyhow::Result<()> {
+    let mut conn = opened.pool.acquire().await?;
+    let operator = operator::get(&mut conn).await?;
+    Ok(operator::put(&mut conn, &Operator { hold_seconds: seconds, ..operator }).await?)
 }
 
 async fn tell(mut story: Story<'_>, is_told: bool, url: &str, as_json: bool) -> anyhow::Result<()> {
@@ -267,7 +281,26 @@ struct Machines<'a> {
     made: Vec<uuid::Uuid>,
 }
 
+/// What the machines of the story carry; nothing where the story was told before, so that another start writes nothing.
+#[derive(Default)]
+struct Tokens {
+    ingest: [String; 2],
+    files: String,
+    billing: String,
+}
+
 impl Machines<'_> {
+    async fn tokens(&mut self) -> anyhow::Result<Tokens> {
+        Ok(Tokens {
+            ingest: [
+                self.token(Role::Ingest, "monitor-north").await?,
+                self.token(Role::Ingest, "monitor-south").await?,
+            ],
+            files: self.token(Role::Ingest, "customer-records").await?,
+            billing: self.token(Role::Billing, "billing").await?,
+        })
+    }
+
     async fn token(&mut self, role: Role, source: &str) -> anyhow::Result<String> {
         let actor = super::administrator("demo");
         let args = CreateArgs { role, source: source.to_owned(), expires: DAY };

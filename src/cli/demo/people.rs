@@ -16,6 +16,8 @@ use crate::domain::time::{Instant, SECOND};
 use crate::http::auth::issuers::Algorithm;
 use crate::http::auth::issuers::KeysConfig;
 use crate::http::auth::{IssuerConfig, IssuersConfig};
+use crate::http::pages::sign_in::{DemoPeople, DemoSomebody};
+use crate::http::pages::visitor::first_page;
 
 /// Somebody of the story.
 #[derive(Clone, Copy, Debug)]
@@ -37,23 +39,47 @@ pub const PEOPLE: [Person; 10] = [
         name: "Hana",
         role: Role::Customer,
         account: Some("20418876"),
-        note: "Harbour Freight Brokers Ltd",
+        note: "Harbour Freight Brokers Ltd: 8 of 12 mailboxes were down for 22 hours; there is a claim.",
     },
-    Person { key: "piripi", name: "Piripi", role: Role::Customer, account: Some("20418901"), note: "Kōwhai Dental" },
-    Person { key: "tomas", name: "Tomas", role: Role::Customer, account: Some("20418950"), note: "Tasman Timber" },
-    Person { key: "ines", name: "Ines", role: Role::Customer, account: Some("20419007"), note: "Lakeside Legal" },
-    Person { key: "mere", name: "Mere", role: Role::Agent, account: None, note: "Decides claims up to $200.00" },
+    Person {
+        key: "piripi",
+        name: "Piripi",
+        role: Role::Customer,
+        account: Some("20418901"),
+        note: "Kōwhai Dental: all 4 mailboxes were down for 22 hours.",
+    },
+    Person {
+        key: "tomas",
+        name: "Tomas",
+        role: Role::Customer,
+        account: Some("20418950"),
+        note: "Tasman Timber: on a mail system that kept working.",
+    },
+    Person {
+        key: "ines",
+        name: "Ines",
+        role: Role::Customer,
+        account: Some("20419007"),
+        note: "Lakeside Legal: planned work ran over by half an hour.",
+    },
+    Person { key: "mere", name: "Mere", role: Role::Agent, account: None, note: "Decides claims up to $200.00." },
     Person {
         key: "wiremu",
         name: "Wiremu",
         role: Role::Supervisor,
         account: None,
-        note: "Agrees to what is over a limit, approves credit runs",
+        note: "Agrees to what is over a limit, and approves credit runs.",
     },
-    Person { key: "aroha", name: "Aroha", role: Role::Supervisor, account: None, note: "Proposes credit runs" },
-    Person { key: "sefa", name: "Sefa", role: Role::Operations, account: None, note: "Signs off what monitoring says" },
-    Person { key: "ngaire", name: "Ngaire", role: Role::Admin, account: None, note: "Publishes terms" },
-    Person { key: "viliami", name: "Viliami", role: Role::Admin, account: None, note: "Approves terms" },
+    Person { key: "aroha", name: "Aroha", role: Role::Supervisor, account: None, note: "Proposes credit runs." },
+    Person {
+        key: "sefa",
+        name: "Sefa",
+        role: Role::Operations,
+        account: None,
+        note: "Signs off what monitoring says.",
+    },
+    Person { key: "ngaire", name: "Ngaire", role: Role::Admin, account: None, note: "Publishes terms." },
+    Person { key: "viliami", name: "Viliami", role: Role::Admin, account: None, note: "Approves terms." },
 ];
 
 /// The auditor reads for the story's own summary.
@@ -82,6 +108,16 @@ impl Person {
             source: None,
         }
     }
+}
+
+/// Who can be picked at the sign-in page: everybody who has pages.
+pub fn to_pick() -> DemoPeople {
+    let somebody = |person: &Person| DemoSomebody {
+        key: person.key.to_owned(),
+        actor: person.actor(),
+        note: person.note.to_owned(),
+    };
+    DemoPeople(PEOPLE.iter().map(somebody).filter(|one| first_page(&one.actor).is_some()).collect())
 }
 
 pub fn person(key: &str) -> Option<&'static Person> {
