@@ -438,6 +438,13 @@ async fn a_customer_reads_own_rows_or_nothing_and_writes_nowhere() {
               WHERE has_any_column_privilege('makegood_customer', a.attrelid, 'SELECT')"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_customer_reads_nothing_of_people_machines_and_the_sequencer() {
+    if support::is_skipped("a_customer_reads_nothing_of_people_machines_and_the_sequencer") {
+        return;
+    }
     rule_about(
         &[Kind::Lane, Kind::Local],
         &[r"SELECT format('%s: makegood_customer may read it: it is about other people, machines or the sequencer', t)
