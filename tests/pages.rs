@@ -2,106 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode, header};
+use reqwest::{StatusCode, header};
+use support::browser::*;
 use support::demo::Demo;
 
 mod support;
-
-/// A browser with one cookie, which follows no redirect by itself.
-struct Browser {
-    client: Client,
-    url: String,
-    cookie: Option<String>,
-}
-
-/// An answer, read to its end.
-struct Answer {
-    status: StatusCode,
-    location: String,
-    body: String,
-    headers: header::HeaderMap,
-}
-
-impl Browser {
-    fn new(demo: &Demo) -> Self {
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Browser { client, url: demo.url.clone(), cookie: None }
-    }
-
-    async fn of(demo: &Demo, person: &str) -> Self {
-        let mut browser = Browser::new(demo);
-        let entered = browser.post("/sign-in", &[("person", person)]).await;
-        assert_eq!(entered.status, StatusCode::SEE_OTHER, "{}", entered.body);
-        browser
-    }
-
-    async fn send(&mut self, request: reqwest::RequestBuilder) -> Answer {
-        let request = match &self.cookie {
-            Some(cookie) => request.header(header::COOKIE, cookie),
-            None => request,
-        };
-        let response = request.header(header::ACCEPT, "text/html").send().await.unwrap();
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if let Some(set) = text(header::SET_COOKIE) {
-            self.cookie = set.split(';').next().map(str::to_owned);
-        }
-        let (status, location) = (response.status(), text(header::LOCATION).unwrap_or_default());
-        let headers = response.headers().clone();
-        Answer { status, location, headers, body: response.text().await.unwrap() }
-    }
-
-    async fn get(&mut self, path: &str) -> Answer {
-        self.send(self.client.get(format!("{}{path}", self.url))).await
-    }
-
-    /// A page that must be there.
-    async fn page(&mut self, path: &str) -> String {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
-        answer.body
-    }
-
-    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let origin = self.url.clone();
-        self.post_from(path, fields, &origin).await
-    }
-
-    async fn post_from(&mut self, path: &str, fields: &[(&str, &str)], origin: &str) -> Answer {
-        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let request = self
-            .client
-            .post(format!("{}{path}", self.url))
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ORIGIN, origin)
-            .body(fields.join("&"));
-        self.send(request).await
-    }
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// The value of a hidden field in the form that goes to `action`.
-fn hidden<'a>(page: &'a str, action: &str, name: &str) -> &'a str {
-    let form = page.split("<form").find(|form| form.contains(&format!("action=\"{action}"))).unwrap_or_else(|| {
-        panic!("no form goes to {action}: {page}");
-    });
-    let field = form.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap_or_else(|| panic!("no {name}: {form}"));
-    field.split('"').next().unwrap()
-}
-
-/// The words of a page, without its tags.
-fn words(page: &str) -> String {
-    let texts = page.split('<').filter_map(|part| part.split_once('>').map(|(_, text)| text));
-    texts.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
-}
-
-fn says(page: &str, text: &str) {
-    let words = words(page);
-    assert!(words.contains(text), "the page does not say {text:?}: {words}");
-}
 
 /// The fields of a claim, with the hidden ones of the page.
 fn claim<'a>(form: &'a str, text: &'a str) -> Vec<(&'static str, &'a str)> {
@@ -127,7 +32,7 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
     }
     let demo = tokio::task::spawn_blocking(|| Demo::start(1)).await.unwrap();
 
-    let mut piripi = Browser::of(&demo, "piripi").await;
+    let mut piripi = Browser::of(&demo.url, "piripi").await;
     let home = piripi.get("/months").await;
     assert_eq!((home.status, home.location.as_str()), (StatusCode::SEE_OTHER, "/months/2026-10"));
     let month = piripi.page("/months/2026-10").await;
@@ -156,7 +61,7 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
     let reference = path.strip_prefix("/claims/").unwrap();
     says(&piripi.page(&sent.location).await, &format!("Claim sent. Your reference is {reference}."));
 
-    let mut mere = Browser::of(&demo, "mere").await;
+    let mut mere = Browser::of(&demo.url, "mere").await;
     says(&mere.page("/staff/claims").await, reference);
     let case_path = format!("/staff/claims/{reference}");
     let case = mere.page(&case_path).await;
@@ -188,7 +93,7 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
     assert!(!words(&waiting).contains("240.00"), "what is proposed is not told before it is decided");
 
     // Somebody else had the page open from before: what they typed is not lost, and nothing is decided.
-    let mut aroha = Browser::of(&demo, "aroha").await;
+    let mut aroha = Browser::of(&demo.url, "aroha").await;
     let own = aroha.page("/staff/approvals").await;
     let csrf = hidden(&own, "/sign-out", "csrf").to_owned();
     let late = [
@@ -204,7 +109,7 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
     says(&conflict.body, "Mere sent this to a supervisor at");
     says(&conflict.body, "Your mailboxes were on a mail system that kept working all day.");
 
-    let mut wiremu = Browser::of(&demo, "wiremu").await;
+    let mut wiremu = Browser::of(&demo.url, "wiremu").await;
     says(&wiremu.page("/staff/approvals").await, reference);
     let case = wiremu.page(&case_path).await;
     let agree = format!("{case_path}/agree");
@@ -249,7 +154,7 @@ async fn what_is_not_ones_own_is_not_there_and_what_is_sent_twice_is_done_once()
 }
 
 async fn a_stranger_is_sent_to_the_way_in(demo: &Demo) {
-    let mut stranger = Browser::new(demo);
+    let mut stranger = Browser::new(&demo.url);
     for path in ["/", "/months/2026-10", "/claims/MG-2026-004187", "/staff/claims", "/credits"] {
         let answer = stranger.get(path).await;
         assert_eq!((answer.status, answer.location.as_str()), (StatusCode::SEE_OTHER, "/sign-in"), "{path}");
@@ -264,7 +169,7 @@ async fn a_stranger_is_sent_to_the_way_in(demo: &Demo) {
     let answer = stranger.send(request).await;
     assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
     // Each sign-in is a new session, and the one before it has ended.
-    let mut hana = Browser::of(demo, "hana").await;
+    let mut hana = Browser::of(&demo.url, "hana").await;
     let before = hana.cookie.clone();
     hana.post("/sign-in", &[("person", "hana")]).await;
     assert_ne!(hana.cookie, before);
@@ -273,7 +178,7 @@ async fn a_stranger_is_sent_to_the_way_in(demo: &Demo) {
 }
 
 async fn somebody_elses_claim_looks_like_none(demo: &Demo) {
-    let mut piripi = Browser::of(demo, "piripi").await;
+    let mut piripi = Browser::of(&demo.url, "piripi").await;
     let theirs = piripi.get("/claims/MG-2026-004187").await;
     let none = piripi.get("/claims/MG-2026-999999").await;
     assert_eq!((theirs.status, none.status), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND));
@@ -284,7 +189,7 @@ async fn somebody_elses_claim_looks_like_none(demo: &Demo) {
     let staff = piripi.get("/staff/claims/MG-2026-004187").await;
     assert_eq!(staff.status, StatusCode::FORBIDDEN);
     says(&staff.body, "You do not have access to this page");
-    let mut mere = Browser::of(demo, "mere").await;
+    let mut mere = Browser::of(&demo.url, "mere").await;
     says(&mere.get("/staff/approvals").await.body, "Your role is agent. Ask a supervisor.");
     for (header, value) in [
         ("content-security-policy", makegood::http::pages::CONTENT_SECURITY_POLICY),
@@ -297,7 +202,7 @@ async fn somebody_elses_claim_looks_like_none(demo: &Demo) {
 }
 
 async fn forms_from_elsewhere_are_refused(demo: &Demo) {
-    let mut piripi = Browser::of(demo, "piripi").await;
+    let mut piripi = Browser::of(&demo.url, "piripi").await;
     let form = piripi.page(FORM).await;
     let good = claim(&form, TEXT);
     let origin = demo.url.clone();
@@ -315,7 +220,7 @@ async fn forms_from_elsewhere_are_refused(demo: &Demo) {
 }
 
 async fn a_double_click_makes_one_claim(demo: &Demo) {
-    let mut piripi = Browser::of(demo, "piripi").await;
+    let mut piripi = Browser::of(&demo.url, "piripi").await;
     let form = piripi.page(FORM).await;
     let fields = claim(&form, TEXT);
     let mut twin = Browser { client: piripi.client.clone(), url: piripi.url.clone(), cookie: piripi.cookie.clone() };
@@ -337,10 +242,10 @@ async fn a_double_click_makes_one_claim(demo: &Demo) {
 }
 
 async fn a_decision_is_undone(demo: &Demo) {
-    let mut piripi = Browser::of(demo, "piripi").await;
+    let mut piripi = Browser::of(&demo.url, "piripi").await;
     let path = piripi.get(FORM).await.location;
     let case_path = format!("/staff{path}");
-    let mut mere = Browser::of(demo, "mere").await;
+    let mut mere = Browser::of(&demo.url, "mere").await;
     let case = mere.page(&case_path).await;
     let decide = format!("{case_path}/decide");
     let fields = [
@@ -370,7 +275,7 @@ async fn a_decision_is_undone(demo: &Demo) {
 }
 
 async fn files_are_complete(demo: &Demo) {
-    let mut hana = Browser::of(demo, "hana").await;
+    let mut hana = Browser::of(&demo.url, "hana").await;
     let csv = hana.page("/months/2026-10.csv").await;
     // Four records for each of eight mailboxes, and none for the four that had none.
     assert_eq!(csv.lines().count(), 1 + 4 * 8, "{csv}");
@@ -382,7 +287,7 @@ async fn files_are_complete(demo: &Demo) {
     assert_eq!(counted, 1_335 * 60);
     let receipt = hana.page("/months/2026-10/receipt.json").await;
     makegood::domain::receipt::Receipt::verify(&receipt).unwrap();
-    let mut tomas = Browser::of(demo, "tomas").await;
+    let mut tomas = Browser::of(&demo.url, "tomas").await;
     let month = tomas.page("/months/2026-10").await;
     says(&month, "We owe you Nothing No credit is due under your plan. Your 3 mailboxes met our promise of 99.9%.");
     says(&month, "It affected mail systems 7 and 8");
