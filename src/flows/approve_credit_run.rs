@@ -32,6 +32,11 @@ pub async fn approve_credit_run(
     id: CreditRunId,
     request: ApproveCreditRun,
 ) -> Result<Answer, Error> {
+    // Before anything is looked up: whoever may not approve does not learn which runs there are.
+    if let Err(refusal) = check_role(actor) {
+        note_refusal(pool, audit::NO_ACCOUNT, actor, "credit_run.approve", &id.to_string(), &refusal, now).await?;
+        return Err(refusal.into());
+    }
     let mut once = match Once::begin(pool, actor, key, now).await? {
         Begun::Replay(answer) => return Ok(answer),
         Begun::New(once) => once,
@@ -76,11 +81,15 @@ pub async fn approve_credit_run(
     once.finish(202, &CreditRun::new(&approved, tally)).await
 }
 
-/// Refusals win in this order: role, four eyes, state, expiry, total.
-fn check(run: &Run, actor: &Actor, request: &ApproveCreditRun, now: Instant) -> Result<(), Refusal> {
-    if !actor.has(Role::Supervisor) {
-        return Err(Refusal::new(Code::Forbidden, "To approve a credit run needs the role supervisor."));
+fn check_role(actor: &Actor) -> Result<(), Refusal> {
+    if actor.has(Role::Supervisor) {
+        return Ok(());
     }
+    Err(Refusal::new(Code::Forbidden, "To approve a credit run needs the role supervisor."))
+}
+
+/// Refusals win in this order, after the role: four eyes, state, expiry, total.
+fn check(run: &Run, actor: &Actor, request: &ApproveCreditRun, now: Instant) -> Result<(), Refusal> {
     if run.proposed_by == actor.key() {
         return Err(Refusal::new(Code::FourEyes, "You proposed this, so someone else must approve it."));
     }

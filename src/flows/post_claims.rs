@@ -12,16 +12,20 @@ use crate::domain::time::Instant;
 use crate::store::credits::Credit;
 use crate::store::{Error, audit, claims, credits, lock_account, operator};
 
-/// Posts what is due and says how many that were. Each in a transaction of its own.
+/// Posts what is due and says how many that were. Each in a transaction of its own: one that fails keeps no other from being
+/// posted, and its error is given at the end.
 pub async fn post_claims(pool: &PgPool, now: Instant) -> Result<usize, Error> {
     let mut conn = pool.acquire().await?;
     let due = claims::to_post(&mut conn, now, 100).await?;
     drop(conn);
-    let mut posted = 0;
+    let (mut posted, mut failed) = (0, None);
     for (account, claim) in due {
-        posted += usize::from(post_claim(pool, account, claim, now).await?);
+        match post_claim(pool, account, claim, now).await {
+            Ok(is_posted) => posted += usize::from(is_posted),
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(posted)
+    failed.map_or(Ok(posted), Err)
 }
 
 /// Issues the credit of one decision; false where it was undone or posted meanwhile.

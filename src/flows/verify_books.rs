@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::domain::chain::{GENESIS, Hash, link};
 use crate::domain::feed::item_hash;
 use crate::store::books::{Link, Verified};
-use crate::store::{Error, Tx, books, feed};
+use crate::store::{Error, Tx, books, feed, snapshot};
 
 /// How many rows are read at once.
 const BATCH: i64 = 5_000;
@@ -14,7 +14,7 @@ const BATCH: i64 = 5_000;
 /// Walks the chain and the feed from their beginnings, in one snapshot, and compares every hash with the row it is of.
 pub async fn verify_books(pool: &PgPool) -> Result<Verified, Error> {
     const LANE: i16 = 0;
-    let mut tx = snapshot(pool).await?;
+    let mut tx = snapshot::open(pool).await?;
     let head = feed::head(&mut tx, LANE).await?;
     let (mut hash, mut checked) = (GENESIS, 0);
     let broken = |checked, hash, words: String| Ok(Verified { checked, head: hash, broken: Some(words) });
@@ -65,10 +65,6 @@ pub async fn verify_books(pool: &PgPool) -> Result<Verified, Error> {
     }
     let words = verify_feed(&mut tx, LANE, &head).await?;
     Ok(Verified { checked, head: hash, broken: words })
-}
-
-async fn snapshot(pool: &PgPool) -> Result<Tx, Error> {
-    Ok(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
 }
 
 async fn rows_of(tx: &mut Tx, links: &[Link]) -> Result<std::collections::HashMap<Uuid, Vec<u8>>, Error> {

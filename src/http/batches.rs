@@ -150,15 +150,19 @@ fn field_error(error: &batch::LineError) -> FieldError {
     FieldError { pointer: format!("/lines/{}{}", error.line, error.pointer), message: error.message.clone() }
 }
 
-/// Records accounts: new ones, and what changed of known ones. Fields: `account`, `name`, `zone`, `currency`, and if known
+/// Load accounts
+///
+/// New ones, and what changed of known ones. Fields: `account`, `name`, `zone`, `currency`, and if known
 /// `parent`, `bill_to`, `email`, `customer_since`.
 #[utoipa::path(
     post, path = "/v1/accounts/batches", tag = "bulk", operation_id = "load_accounts", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
-        (status = 200, body = ReportBody),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = RefusedBody, content_type = "application/problem+json"),
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn accounts(
@@ -173,15 +177,19 @@ pub async fn accounts(
     Ok(answer(report, &request_id))
 }
 
-/// Records what accounts subscribe to. Fields: `account`, `subscription`, `plan`, `valid_from`, and if it has ended
+/// Load subscriptions
+///
+/// What accounts subscribe to. Fields: `account`, `subscription`, `plan`, `valid_from`, and if it has ended
 /// `valid_to`.
 #[utoipa::path(
     post, path = "/v1/subscriptions/batches", tag = "bulk", operation_id = "load_subscriptions", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
-        (status = 200, body = ReportBody),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = RefusedBody, content_type = "application/problem+json"),
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn subscriptions(
@@ -196,15 +204,19 @@ pub async fn subscriptions(
     Ok(answer(report, &request_id))
 }
 
-/// Records what was invoiced. Fields: `account`, `number`, `subscription`, `invoiced_on`, `service_from`, `service_to` (the
+/// Load charges
+///
+/// What was invoiced. Fields: `account`, `number`, `subscription`, `invoiced_on`, `service_from`, `service_to` (the
 /// day after), `quantity`, `currency`, `net`, `tax`, `gross` (decimal strings), `tax_code`, `tax_rate_bp`.
 #[utoipa::path(
     post, path = "/v1/charges/batches", tag = "bulk", operation_id = "load_charges", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
-        (status = 200, body = ReportBody),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = RefusedBody, content_type = "application/problem+json"),
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn charges(
@@ -219,15 +231,19 @@ pub async fn charges(
     Ok(answer(report, &request_id))
 }
 
-/// Records where mailboxes live. Fields: `account`, `mailbox`, `shard` (null for nowhere), `valid_from`, `source`, and if the
+/// Load placements
+///
+/// Where mailboxes live. Fields: `account`, `mailbox`, `shard` (null for nowhere), `valid_from`, `source`, and if the
 /// stay has ended `valid_to`.
 #[utoipa::path(
     post, path = "/v1/placements/batches", tag = "bulk", operation_id = "load_placements", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
-        (status = 200, body = ReportBody),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = RefusedBody, content_type = "application/problem+json"),
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn placements(

@@ -15,7 +15,7 @@ use crate::domain::time::Instant;
 use crate::flows::propose_credit_run::MoneyOnWire;
 use crate::flows::verify_books::verify_books;
 use crate::store::credits::Credit;
-use crate::store::{Error, books, credits, customer, feed};
+use crate::store::{Error, books, credits, customer, feed, snapshot};
 
 const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 
@@ -116,7 +116,7 @@ pub struct ControlTotals {
 )]
 pub async fn control_totals(State(app): State<App>, caller: Caller) -> Result<axum::Json<ControlTotals>, Problem> {
     caller.require(&READS)?;
-    let mut tx = app.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(Error::from)?;
+    let mut tx = snapshot::open(&app.pool).await?;
     let controls: Vec<Control> = books::control_totals(&mut tx)
         .await?
         .into_iter()

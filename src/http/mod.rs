@@ -23,6 +23,7 @@ pub mod batches;
 pub mod billing;
 pub mod claims;
 pub mod credit_runs;
+pub mod describe;
 pub mod health;
 pub mod ingest;
 pub mod ledger;

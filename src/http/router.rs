@@ -12,7 +12,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Problem, assessments, batches, billing, claims, credit_runs, health, ingest, ledger, outages, terms};
+use super::{
+    App, Problem, assessments, batches, billing, claims, credit_runs, describe, health, ingest, ledger, outages, terms,
+};
 use crate::domain::refusal::{Code, Refusal};
 
 /// How long a request may take. Computing a period and bulk loads are free of it.
@@ -82,7 +84,10 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
         .routes(routes!(ledger::verify));
-    OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts()
+    let (router, mut document) =
+        OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts();
+    describe::refusals(&mut document);
+    (router, document)
 }
 
 /// The document, as it is committed in `openapi/openapi.json`.

@@ -32,12 +32,13 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// One turn of all jobs; true where there was something to do.
+/// One turn of all jobs; true where there was something to do. One that fails keeps no other from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
-    let mut worked = post_claims(&app.pool, app.clock.now()).await? > 0;
-    worked |= apply_runs(app).await?;
-    worked |= sequence_feed(&app.pool, 0, app.clock.now()).await? > 0;
-    Ok(worked)
+    let posted = post_claims(&app.pool, app.clock.now()).await;
+    let applied = apply_runs(app).await;
+    let numbered = sequence_feed(&app.pool, 0, app.clock.now()).await;
+    let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
+    Ok(posted || applied || numbered)
 }
 
 async fn apply_runs(app: &App) -> Result<bool, Error> {

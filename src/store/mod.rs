@@ -34,6 +34,7 @@ pub mod run_reports;
 pub mod runs;
 pub mod sessions;
 pub mod setup;
+pub mod snapshot;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;

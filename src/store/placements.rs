@@ -89,7 +89,7 @@ async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
     .execute(&mut *conn)
     .await?;
     // Without its size the planner would probe the recorded placements once for each event of a large file.
-    sqlx::query("ANALYZE staged_event").execute(conn).await?;
+    sqlx::query(r"ANALYZE staged_event").execute(conn).await?;
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::domain::actor::Role;
 use crate::domain::operator::Operator;
 use crate::domain::time::DAY;
+use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::http::auth::{Issuers, MachineKey};
 use crate::store::operator;
@@ -187,7 +188,9 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let app = App::new(opened.pool.clone(), clock.clone(), Arc::new(issuers)).with_demo(people::to_pick());
     let serving = Serving::start(app, SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), None).await?;
     let url = format!("http://{}", serving.address);
+    let is_told = before.is_some_and(|demo| demo.finished);
     let mut machines = Machines { opened: &opened, key: &key, clock: &clock, made: Vec::new() };
+    let tokens = if is_told { Tokens::default() } else { machines.tokens().await? };
     let story = Story {
         client: Client::new(&url)?,
         issuer: &issuer,
@@ -195,16 +198,13 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         pool: &opened.pool,
         owner: &owner,
         scale: args.scale,
-        ingest: [
-            machines.token(Role::Ingest, "monitor-north").await?,
-            machines.token(Role::Ingest, "monitor-south").await?,
-        ],
-        files: machines.token(Role::Ingest, "customer-records").await?,
-        billing: machines.token(Role::Billing, "billing").await?,
+        ingest: tokens.ingest,
+        files: tokens.files,
+        billing: tokens.billing,
         bar: progress(10),
         seconds: Seconds::default(),
     };
-    let told = tell(story, before.is_some_and(|demo| demo.finished), &url, args.json).await;
+    let told = tell(story, is_told, &url, args.json).await;
     machines.revoke().await?;
     told?;
     hold_for(&opened, args.hold).await?;
@@ -213,6 +213,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         stop_signal().await?;
     }
     serving.stop().await;
+    // Nothing is left for the next start to number.
+    while sequence_feed(&opened.pool, 0, clock.now()).await? > 0 {}
     opened.pool.close().await;
     owner.close().await;
     Ok(())
@@ -279,7 +281,26 @@ struct Machines<'a> {
     made: Vec<uuid::Uuid>,
 }
 
+/// What the machines of the story carry; nothing where the story was told before, so that another start writes nothing.
+#[derive(Default)]
+struct Tokens {
+    ingest: [String; 2],
+    files: String,
+    billing: String,
+}
+
 impl Machines<'_> {
+    async fn tokens(&mut self) -> anyhow::Result<Tokens> {
+        Ok(Tokens {
+            ingest: [
+                self.token(Role::Ingest, "monitor-north").await?,
+                self.token(Role::Ingest, "monitor-south").await?,
+            ],
+            files: self.token(Role::Ingest, "customer-records").await?,
+            billing: self.token(Role::Billing, "billing").await?,
+        })
+    }
+
     async fn token(&mut self, role: Role, source: &str) -> anyhow::Result<String> {
         let actor = super::administrator("demo");
         let args = CreateArgs { role, source: source.to_owned(), expires: DAY };

@@ -174,7 +174,7 @@ impl Story<'_> {
     }
 
     async fn announce_planned_work(&mut self) -> anyhow::Result<()> {
-        self.now(at("10-11T04:00")).await?;
+        self.now(at("10-11T01:01")).await?;
         self.planned("fail-over", &SHARDS[..2], "10-13T05:10", "10-13T06:10").await?;
         self.planned("upgrade", &SHARDS[..2], "10-20T02:00", "10-20T02:40").await?;
         self.planned("disks", &SHARDS[3..], "10-27T01:00", "10-27T02:00").await?;
@@ -183,7 +183,8 @@ impl Story<'_> {
 
     async fn planned(&self, key: &str, shards: &[&str], start: &str, end: &str) -> anyhow::Result<Value> {
         let body = json!({
-            "scope": { "shards": shards }, "capability": "receive", "planned": { "start": at(start), "end": at(end) },
+            "scope": { "shards": shards }, "capability": "receive",
+            "planned": { "announced_at": at("10-11T01:00"), "start": at(start), "end": at(end) },
         });
         self.post("sefa", "/v1/outages", &format!("planned-{key}"), body).await
     }
@@ -230,7 +231,11 @@ impl Story<'_> {
             }
             let is_disks = window["scope"]["shards"][0] == SHARDS[3];
             let is_down = window["planned"].is_null() && window["impact"]["kind"] == "full";
-            let amendment = if is_disks {
+            let is_amended = window["by_machine"] == false && version != 1;
+            let amendment = if is_amended {
+                // The story was cut off between the correction and the signature.
+                json!(null)
+            } else if is_disks {
                 json!({
                     "version": version, "end": at("10-27T02:30"),
                     "reason": "The disks took half an hour longer than announced: mail was accepted again at 02:30.",

@@ -29,6 +29,7 @@ mod month;
 pub mod plot;
 mod queue;
 pub mod sign_in;
+pub mod story_clock;
 mod sum;
 pub mod view;
 pub mod visitor;
@@ -52,6 +53,7 @@ pub fn pages(app: &App) -> Router<App> {
         .route("/", get(sign_in::root))
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))
+        .route("/story/later", post(story_clock::later))
         .route("/months", get(month::latest))
         .route("/months/{month}", get(month::page))
         .route("/months/{month}/receipt.json", get(month::receipt))
