@@ -45,16 +45,12 @@ fn a_claim_is_filed_and_answered_in_a_browser_without_javascript_and_axe_finds_n
         let _ = writeln!(std::io::stderr(), "skipped: browser: {missing}");
         return;
     }
-    let demo = Demo::start(10);
+    let demo = Demo::start();
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     let output = Command::new(program(&["node"]).expect("node was found"))
         .arg("story.mjs")
         .current_dir(&folder)
-        .envs([
-            ("BASE_URL", OsStr::new(&demo.url)),
-            ("SHOTS", pictures.as_os_str()),
-            ("PATIENCE_SECONDS", OsStr::new("90")),
-        ])
+        .envs([("BASE_URL", OsStr::new(&demo.url)), ("SHOTS", pictures.as_os_str())])
         .output()
         .expect("node starts");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

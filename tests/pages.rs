@@ -30,7 +30,7 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
     if support::is_skipped("pages") {
         return;
     }
-    let demo = tokio::task::spawn_blocking(|| Demo::start(1)).await.unwrap();
+    let demo = tokio::task::spawn_blocking(Demo::start).await.unwrap();
 
     let mut piripi = Browser::of(&demo.url, "piripi").await;
     let home = piripi.get("/months").await;
@@ -119,6 +119,11 @@ async fn a_claim_goes_from_the_customer_over_an_agents_limit_to_a_supervisor_and
         ("version", hidden(&case, &agree, "version")),
     ];
     assert_eq!(wiremu.post(&agree, &button).await.status, StatusCode::SEE_OTHER);
+    // What can still be undone is not told; ten minutes later it cannot.
+    says(&piripi.page(&path).await, "A second person is checking it");
+    let page = wiremu.page(&case_path).await;
+    let later = wiremu.post("/story/later", &[("csrf", hidden(&page, "/story/later", "csrf"))]).await;
+    assert_eq!(later.status, StatusCode::SEE_OTHER);
     let answer = until(&mut piripi, &path, "We are giving you another $240.00").await;
     says(&answer, "Total credit for this outage $252.50");
     says(&answer, "Wiremu agreed.");
@@ -144,7 +149,7 @@ async fn what_is_not_ones_own_is_not_there_and_what_is_sent_twice_is_done_once()
     if support::is_skipped("pages") {
         return;
     }
-    let demo = tokio::task::spawn_blocking(|| Demo::start(600)).await.unwrap();
+    let demo = tokio::task::spawn_blocking(Demo::start).await.unwrap();
     a_stranger_is_sent_to_the_way_in(&demo).await;
     somebody_elses_claim_looks_like_none(&demo).await;
     forms_from_elsewhere_are_refused(&demo).await;

@@ -242,7 +242,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
     };
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();
-    let id = WindowId(body(&entered)["id"].as_str().unwrap().parse().unwrap());
+    let id = WindowId(body(&entered)["window"]["id"].as_str().unwrap().parse().unwrap());
     sign_off(pool, id, 1, now).await;
     id
 }
