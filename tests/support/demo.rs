@@ -17,11 +17,11 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Tells the story and waits until it is told. Decisions can be undone for `hold` seconds from then on.
-    pub fn start(hold: u32) -> Demo {
+    /// Tells the story and waits until it is told.
+    pub fn start() -> Demo {
         let folder = std::env::temp_dir().join(format!("makegood-demo-{}", uuid::Uuid::now_v7().simple()));
         let mut child = Command::new(PROGRAM)
-            .args(["demo", "--port", "0", "--hold", &hold.to_string(), "--data"])
+            .args(["demo", "--port", "0", "--data"])
             .arg(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -19,6 +19,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
+pub mod browser;
+pub mod demo;
+
 /// The program that becomes the server's supervisor.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_makegood");
 

@@ -21,7 +21,6 @@ use super::serve::{Serving, stop_signal};
 use super::token::{self, CreateArgs};
 use crate::clock::Clock;
 use crate::domain::actor::Role;
-use crate::domain::operator::Operator;
 use crate::domain::time::DAY;
 use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
@@ -50,9 +49,6 @@ pub struct DemoArgs {
     /// The port on 127.0.0.1; any free one unless said.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// How long a decision can be undone before it goes to the customer and the books, in seconds, once the story is told.
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
-    pub hold: u32,
     /// End after the story.
     #[arg(long)]
     pub exit: bool,
@@ -207,7 +203,6 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let told = tell(story, is_told, &url, args.json).await;
     machines.revoke().await?;
     told?;
-    hold_for(&opened, args.hold).await?;
     if !args.exit {
         eprintln!("Ctrl-C ends it; the data stays in {}", database_args(args).data_dir().display());
         stop_signal().await?;
@@ -218,13 +213,6 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     opened.pool.close().await;
     owner.close().await;
     Ok(())
-}
-
-/// Sets how long decisions wait from now on.
-async fn hold_for(opened: &Opened, seconds: u32) -> anyhow::Result<()> {
-    let mut conn = opened.pool.acquire().await?;
-    let operator = operator::get(&mut conn).await?;
-    Ok(operator::put(&mut conn, &Operator { hold_seconds: seconds, ..operator }).await?)
 }
 
 async fn tell(mut story: Story<'_>, is_told: bool, url: &str, as_json: bool) -> anyhow::Result<()> {

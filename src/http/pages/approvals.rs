@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::errors::PageError;
-use super::form::Posted;
+use super::form::{Posted, patiently};
 use super::view::{
     ApprovalRow, ApprovalsPage, ApproveRunForm, Bar, Check, FormKeys, HeldRow, Mark, PlanRow, Problems, RunPage,
     RunRow, RunSide, SampleRow, Stat,
@@ -137,7 +137,9 @@ pub async fn approve(
     }
     let total = typed.chars().filter(|c| !matches!(c, '$' | ',' | ' ')).collect();
     let request = ApproveCreditRun { total };
-    match approve_credit_run(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, run, request).await {
+    let (now, actor) = (app.clock.now(), &posted.visitor.actor);
+    let deed = || approve_credit_run(&app.pool, now, actor, &posted.key, run, request.clone());
+    match patiently(deed).await {
         Ok(_) => {
             app.wake_jobs();
             Ok(Redirect::to(&format!("/staff/approvals/{id}")).into_response())

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::bills::Credits;
 use super::errors::PageError;
 use super::fmt::{self, Reader};
-use super::form::Posted;
+use super::form::{Posted, patiently};
 use super::view::{
     ActionForm, AgreeForm, CasePage, DecideForm, Fact, Flash, FormKeys, Link, Problems, Side, SimilarRow, TrailEntry,
     reason_groups, reason_label, staff_tag,
@@ -129,8 +129,9 @@ pub async fn decide(
         return refused(&app, posted.visitor, &reference, again, StatusCode::UNPROCESSABLE_ENTITY).await;
     }
     let amount = request.amount.clone();
-    let done =
-        act_on_claim(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, &reference, verb, request).await;
+    let (now, actor) = (app.clock.now(), &posted.visitor.actor);
+    let deed = || act_on_claim(&app.pool, now, actor, &posted.key, &reference, verb, request.clone());
+    let done = patiently(deed).await;
     match done {
         Ok(_) => Ok(to_case(&reference)),
         Err(Error::Refused(refusal)) if refusal.code == Code::OverLimit => {
@@ -274,8 +275,9 @@ async fn press(app: &App, reference: &str, posted: Posted<Button>, verb: &str) -
     posted.visitor.require(&DECIDES)?;
     let words = super::plain_lines(&posted.form.words);
     let request = ActOnClaim { version: posted.form.version.parse().ok(), words: Some(words), ..ActOnClaim::default() };
-    let done =
-        act_on_claim(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, reference, verb, request).await;
+    let (now, actor) = (app.clock.now(), &posted.visitor.actor);
+    let deed = || act_on_claim(&app.pool, now, actor, &posted.key, reference, verb, request.clone());
+    let done = patiently(deed).await;
     match done {
         Ok(_) => Ok(to_case(reference)),
         Err(Error::Refused(refusal)) if refusal.code == Code::InvalidRequest && verb == "send-back" => {
@@ -374,11 +376,9 @@ fn record(case: &Case) -> Vec<Fact> {
     facts.push(match credited.first() {
         Some(credit) => {
             let day = fmt::date_short(case.visitor.operator.zone.local(credit.issued_at).date_naive());
-            let standing = case.credits.standing(credit).words();
-            Fact::new(
-                "Service credit",
-                format!("{}, in the books since {day}: {}", fmt::money(case.service), standing.to_lowercase()),
-            )
+            let bill = case.credits.bill_in_a_table(credit);
+            let text = format!("{}, in the books since {day}. Bill: {bill}", fmt::money(case.service));
+            Fact::new("Service credit", text)
         }
         None => Fact::new("Service credit", "none"),
     });

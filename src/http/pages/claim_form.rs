@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::bills::{self, Credits};
 use super::errors::PageError;
 use super::fmt::{self, Reader};
-use super::form::Posted;
+use super::form::{Posted, patiently};
 use super::view::{Choice, ClaimFormPage, Fact, FormKeys, Link, Problems};
 use super::visitor::Visitor;
 use super::{incident, sum};
@@ -88,7 +88,9 @@ pub async fn send(
     if !problems.is_empty() {
         return again(&posted, &known, problems);
     }
-    match file_claim(&app.pool, app.clock.now(), &visitor.actor, &posted.key, request).await {
+    let now = app.clock.now();
+    let deed = || file_claim(&app.pool, now, &visitor.actor, &posted.key, request.clone());
+    match patiently(deed).await {
         Ok(answer) => {
             let filed: Filed = serde_json::from_str(&answer.body)
                 .map_err(|error| Error::Corrupt(format!("an answer that cannot be read: {error}")))?;

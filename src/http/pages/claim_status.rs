@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::bills::{self, Credits};
 use super::errors::PageError;
 use super::fmt::{self, Reader};
-use super::form::Posted;
+use super::form::{Posted, patiently};
 use super::incident;
 use super::month::Chosen;
 use super::view::{
@@ -110,8 +110,9 @@ pub async fn withdraw(
 ) -> Result<Response, PageError> {
     posted.visitor.require(&CUSTOMER)?;
     let request = ActOnClaim { version: posted.form.version.parse().ok(), ..ActOnClaim::default() };
-    act_on_claim(&app.pool, app.clock.now(), &posted.visitor.actor, &posted.key, &reference, "withdraw", request)
-        .await?;
+    let (now, actor) = (app.clock.now(), &posted.visitor.actor);
+    let deed = || act_on_claim(&app.pool, now, actor, &posted.key, &reference, "withdraw", request.clone());
+    patiently(deed).await?;
     Ok(Redirect::to(&format!("/claims/{reference}")).into_response())
 }
 
@@ -192,7 +193,8 @@ fn fill(own: &Own, just_sent: bool) -> Result<ClaimPage, PageError> {
         shell: visitor.account_shell(account, &title, "/claims"),
         account: format!("{}, account {}", account.name, account.reference),
         reference: claim.reference.clone(),
-        just_sent: just_sent.then(|| format!("Claim sent. Your reference is {}.", claim.reference)),
+        just_sent: (just_sent && claim.state.is_open())
+            .then(|| format!("Claim sent. Your reference is {}.", claim.reference)),
         standing: standing(claim, account, visitor.now, events, bill, keeps),
         total,
         why: decision.map_or_else(Vec::new, |decision| paragraphs(&decision.opinion.words)),

@@ -1,5 +1,7 @@
 //! Forms that change something: from a page of this session, sent once, however often the button is pressed.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -11,9 +13,10 @@ use super::errors::PageError;
 use super::view::FormKeys;
 use super::visitor::{Visitor, origin};
 use crate::domain::refusal::{Code, Refusal};
-use crate::flows::once::IdempotencyKey;
+use crate::flows::once::{Answer, IdempotencyKey};
 use crate::http::App;
 use crate::http::auth::session::Session;
+use crate::store::Error;
 
 /// The largest form, in bytes: 4,000 characters of the longest kind, percent-encoded.
 const LIMIT: usize = 64 * 1024;
@@ -69,6 +72,29 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
     }
 }
 
+/// How often, and after how long each time, a form asks again whose twin is being answered.
+const TRIES: u32 = 50;
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Does a deed under its key. Where the same form is being answered at this moment (somebody pressed the button twice, and
+/// the browser shows the second answer), waits for that answer and gives the same.
+pub async fn patiently<D, F>(deed: D) -> Result<Answer, Error>
+where
+    D: Fn() -> F,
+    F: Future<Output = Result<Answer, Error>>,
+{
+    for _ in 1..TRIES {
+        match deed().await {
+            Err(Error::Refused(refusal)) if refusal.code == Code::IdempotencyInFlight => {
+                tokio::time::sleep(WAIT).await;
+            }
+            done => return done,
+        }
+    }
+    deed().await
+}
+
+/// The body of a form, of bounded length.
 pub async fn bytes(body: Body) -> Result<axum::body::Bytes, PageError> {
     axum::body::to_bytes(body, LIMIT)
         .await

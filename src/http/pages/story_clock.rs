@@ -38,5 +38,5 @@ pub async fn later(State(app): State<App>, _: Picking, request: Request) -> Resu
     app.clock.step_to(at);
     app.wake_jobs();
     let page = parts.headers.get(header::REFERER).and_then(|page| page.to_str().ok()?.strip_prefix(&origin));
-    Ok(Redirect::to(page.filter(|page| page.starts_with('/')).unwrap_or("/")))
+    Ok(Redirect::to(page.filter(|page| page.starts_with('/') && !page.starts_with("//")).unwrap_or("/")))
 }
