@@ -108,11 +108,13 @@ pub struct ClaimSummary {
 }
 
 impl Summary {
-    /// What must be true of every telling.
-    fn check(&self) -> anyhow::Result<()> {
+    /// What must be true at the end of the story; and, save for billing, ever after. Whoever tries the demo out makes
+    /// credits that its billing has not heard of yet.
+    fn check(&self, just_told: bool) -> anyhow::Result<()> {
         let add_up =
             self.credited_accounts + self.held_back_accounts + self.nothing_due_accounts == self.affected_accounts;
-        let is_told = self.credits_issued == self.feed_pulled && self.feed_pulled == self.feed_acknowledged;
+        let is_told =
+            !just_told || self.credits_issued == self.feed_pulled && self.feed_pulled == self.feed_acknowledged;
         for (holds, what) in [
             (add_up, "credited, held back and owed nothing do not add up to the accounts that were hit"),
             (is_told, "billing was not told of every credit, or has not answered each"),
@@ -225,7 +227,7 @@ async fn tell(mut story: Story<'_>, is_told: bool, url: &str, as_json: bool) -> 
     if as_json {
         println!("{}", serde_json::to_string(&summary)?);
     }
-    summary.check()
+    summary.check(!is_told)
 }
 
 /// The demo never touches the database that `DATABASE_URL` names.
