@@ -11,9 +11,9 @@ use crate::domain::money::Money;
 use crate::domain::period::Month;
 use crate::domain::receipt::Receipt;
 use crate::domain::time::Instant;
+use crate::store::assessments::Assessed;
 use crate::store::inputs::{Evidence, Loaded};
-use crate::store::runs::Assessed;
-use crate::store::{Error, accounts, audit, evidence, inputs, operator, runs};
+use crate::store::{Error, accounts, assessments, audit, evidence, inputs, operator};
 
 /// How many accounts are loaded at once.
 const BATCH: i64 = 2_000;
@@ -35,10 +35,10 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
     let mut tx = pool.begin().await?;
     let operator = operator::get(&mut tx).await?;
     let as_of = evidence::settled(&mut tx).await?;
-    if let Some(accounts) = runs::finished_assessment(&mut tx, period, as_of).await? {
+    if let Some(accounts) = assessments::finished_assessment(&mut tx, period, as_of).await? {
         return Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts });
     }
-    runs::begin_assessment(&mut tx, period, as_of).await?;
+    assessments::begin_assessment(&mut tx, period, as_of).await?;
     tx.commit().await?;
     let mut conn = pool.acquire().await?;
     let shared = Evidence::load(&mut conn, &operator, period, as_of, now).await?;
@@ -56,10 +56,10 @@ pub async fn assess_period(pool: &PgPool, now: Instant, actor: &Actor, period: M
         }
     }
     let mut tx = pool.begin().await?;
-    if !runs::lock_unfinished(&mut tx, period, as_of).await? {
+    if !assessments::lock_unfinished(&mut tx, period, as_of).await? {
         return Ok(PeriodAssessed { period, recorded_as_of: as_of, accounts: seen });
     }
-    runs::finish_assessment(&mut tx, period, as_of, seen, now).await?;
+    assessments::finish_assessment(&mut tx, period, as_of, seen, now).await?;
     audit::record(
         &mut tx,
         &audit::Entry {
@@ -102,13 +102,13 @@ async fn assess_batch(pool: &PgPool, shared: &Evidence, after: Option<AccountId>
     for one in loaded {
         rows.extend(assessed(one)?);
     }
-    if !runs::lock_unfinished(&mut tx, period, as_of).await? {
-        let accounts = runs::finished_assessment(&mut tx, period, as_of).await?.unwrap_or_default();
+    if !assessments::lock_unfinished(&mut tx, period, as_of).await? {
+        let accounts = assessments::finished_assessment(&mut tx, period, as_of).await?.unwrap_or_default();
         return Ok(Batch::Finished { accounts });
     }
     let ids: Vec<uuid::Uuid> = batch.iter().map(|account| account.id.0).collect();
-    runs::clear_assessed(&mut tx, period, as_of, &ids).await?;
-    runs::insert_assessed(&mut tx, period, as_of, &rows).await?;
+    assessments::clear_assessed(&mut tx, period, as_of, &ids).await?;
+    assessments::insert_assessed(&mut tx, period, as_of, &rows).await?;
     tx.commit().await?;
     Ok(Batch::Done { count: i64::try_from(batch.len()).unwrap_or(i64::MAX), last })
 }

@@ -12,9 +12,10 @@ use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::{DAY, Instant, SECOND};
+use crate::store::assessments::Assessed;
 use crate::store::credits::Given;
-use crate::store::runs::{Assessed, ItemOutcome, Run, RunItem, RunState, Tally};
-use crate::store::{Error, Tx, audit, credits, operator, runs};
+use crate::store::runs::{ItemOutcome, Run, RunItem, RunState, Tally};
+use crate::store::{Error, Tx, assessments, audit, credits, operator, runs};
 
 /// What to propose.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -146,7 +147,7 @@ async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: 
         let detail = format!("{period} may be credited from {from} on: until then late evidence may still arrive.");
         return Err(Refusal::new(Code::WrongState, detail).into());
     }
-    let as_of = runs::latest_assessment(tx, period).await?.ok_or_else(|| {
+    let as_of = assessments::latest_assessment(tx, period).await?.ok_or_else(|| {
         Refusal::new(Code::WrongState, format!("{period} is not assessed yet: POST /v1/assessments first."))
     })?;
     refuse_stale(tx, operator, period, as_of).await?;
@@ -196,7 +197,7 @@ async fn plan(
     let (mut total, mut counts, mut hash) = (0i64, [0i64; 3], Sha256::new());
     let mut after = None;
     loop {
-        let page = runs::assessed_after(tx, period, as_of, after, 5_000).await?;
+        let page = assessments::assessed_after(tx, period, as_of, after, 5_000).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.account, last.subscription));
         let accounts: Vec<uuid::Uuid> = page.iter().map(|one| one.account.0).collect();

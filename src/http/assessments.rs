@@ -17,7 +17,7 @@ use crate::domain::receipt::Receipt;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
 use crate::store::inputs::{self, Evidence};
-use crate::store::{Error, customer, evidence, operator, runs};
+use crate::store::{Error, assessments, customer, evidence, operator};
 
 /// What one account went through in one period, and what it is worth.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,7 +110,7 @@ pub async fn load(
     now: Instant,
 ) -> Result<Option<AccountSum>, Error> {
     let operator = operator::get(conn).await?;
-    let newest = runs::latest_assessment(conn, period).await?;
+    let newest = assessments::latest_assessment(conn, period).await?;
     let recorded_as_of = match (as_recorded_at, newest) {
         (Some(at), _) => at,
         (None, Some(at)) => at,
