@@ -6,7 +6,9 @@ use std::sync::Arc;
 use makegood::clock::Clock;
 use makegood::domain::actor::{Actor, Role};
 use makegood::domain::claim::Ground;
-use makegood::domain::time::Instant;
+use makegood::domain::time::{HOUR, Instant};
+use makegood::domain::window::{Capability, Impact, Scope};
+use makegood::flows::announce_outage::{AnnounceOutage, announce_outage};
 use makegood::flows::file_claim::{FileClaim, Filed, file_claim};
 use makegood::http::auth::{Issuers, IssuersConfig};
 use makegood::http::pages::sign_in::{DemoPeople, DemoSomebody};
@@ -152,4 +154,41 @@ async fn each_reading_of_a_case_is_kept_and_a_customer_reads_all_accounts_of_the
     mere.page(&format!("/staff/claims/{}", filed.id)).await;
     assert_eq!(audited(&world.database.app, "case.read").await, 2);
     assert_eq!(mere.get("/staff/claims/MG-2026-999999").await.status, StatusCode::NOT_FOUND);
+}
+
+/// An outage that somebody enters and nobody has signed off.
+async fn provisional(world: &World, name: &str, start: Instant, end: Option<Instant>, now: Instant) {
+    let request = AnnounceOutage {
+        scope: Scope::Shards(vec!["mx-07".to_owned()].into_iter().collect()),
+        capability: Capability("receive".to_owned()),
+        impact: Impact::Full,
+        start: Some(start),
+        end,
+        planned: None,
+        incident: None,
+    };
+    let sefa = staff("sefa", Role::Operations);
+    announce_outage(&world.database.app, now, &sefa, &key(name), request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_says_what_is_checked_and_what_goes_on_and_names_no_amount_for_either() {
+    if is_skipped("pages for staff") {
+        return;
+    }
+    let world = world(1).await;
+    let (start, _) = outage();
+    provisional(&world, "unsigned", start.plus(-48 * HOUR), Some(start.plus(-47 * HOUR)), november(2)).await;
+    let began = at("2026-11-05T17:10:00Z");
+    provisional(&world, "going-on", began, None, began.plus(HOUR)).await;
+    let service = service(&world, &[customer("hana", &reference(0))], began.plus(2 * HOUR)).await;
+    let mut hana = Browser::of(&service.url, "hana").await;
+    let checked = hana.page("/months/2026-10").await;
+    says(&checked, "What we owe you We are checking A record of an outage is not signed off yet.");
+    assert!(!words(&checked).contains('$'), "no amount is named: {}", words(&checked));
+    let now = hana.page("/months/2026-11").await;
+    says(&now, "Mail is down now for your mailbox, since 6:10 am.");
+    says(&now, "So far this month Down 2 h The month is not over. We work out credits on 4 December.");
+    says(&now, "still going on");
+    assert!(!words(&now).contains('$'), "no amount is named: {}", words(&now));
 }

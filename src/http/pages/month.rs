@@ -124,7 +124,6 @@ fn fill(loaded: &Loaded) -> Result<MonthPage, PageError> {
     let receipts = sum.receipts.as_slice();
     let zone = receipts.first().map_or(account.zone, |receipt| receipt.assessment.zone);
     let answer = answer(loaded)?;
-    let is_nothing = matches!(answer, Answer::Nothing { .. });
     let ask = ask(loaded, &answer);
     Ok(MonthPage {
         shell: visitor.account_shell(account, &title, "/months"),
@@ -136,7 +135,7 @@ fn fill(loaded: &Loaded) -> Result<MonthPage, PageError> {
         sorry_for: sum::sorry_for(receipts),
         correction: correction(loaded)?,
         bars: sum::day_bars(receipts, &month.days(zone), visitor.now),
-        promises: receipts.iter().map(|receipt| promises(loaded, receipt, is_nothing)).collect(),
+        promises: receipts.iter().map(|receipt| promises(loaded, receipt, &answer)).collect(),
         lanes: sum::lanes(receipts, &visitor.operator.zone_name, Reader::Customer),
         records: sum::records(receipts, Reader::Customer),
         ask,
@@ -145,12 +144,14 @@ fn fill(loaded: &Loaded) -> Result<MonthPage, PageError> {
     })
 }
 
-fn promises(loaded: &Loaded, receipt: &Receipt, is_nothing: bool) -> FactSection {
-    if is_nothing {
-        let elsewhere = sum::elsewhere(receipt, loaded.windows.clone());
-        sum::why_nothing(receipt, &elsewhere)
-    } else {
-        sum::against(receipt)
+fn promises(loaded: &Loaded, receipt: &Receipt, answer: &Answer) -> FactSection {
+    match answer {
+        Answer::Nothing { .. } => {
+            let elsewhere = sum::elsewhere(receipt, loaded.windows.clone());
+            sum::why_nothing(receipt, &elsewhere)
+        }
+        Answer::Owed { .. } | Answer::OnRequest { .. } => sum::against(receipt, true),
+        Answer::SoFar { .. } | Answer::Checking { .. } => sum::against(receipt, false),
     }
 }
 

@@ -378,12 +378,14 @@ pub fn got(sum: &Assessment) -> String {
     format!("{}: {minutes} down", uptime(sum.total.uptime))
 }
 
-/// "Against what we promised".
-pub fn against(receipt: &Receipt) -> FactSection {
+/// "Against what we promised"; what it is worth only where that is settled.
+pub fn against(receipt: &Receipt, is_settled: bool) -> FactSection {
     let sum = &receipt.assessment;
     let mut facts = vec![Fact::new("We promised", promised(sum)), Fact::new("You got", got(sum))];
-    facts.extend(tiers(receipt).into_iter().map(|text| Fact::new("So we credit", text)));
-    facts.extend(the_sum(receipt));
+    if is_settled {
+        facts.extend(tiers(receipt).into_iter().map(|text| Fact::new("So we credit", text)));
+        facts.extend(the_sum(receipt));
+    }
     FactSection { heading: "Against what we promised".to_owned(), facts }
 }
 
