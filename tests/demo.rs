@@ -147,6 +147,14 @@ fn two_demos_at_once_in_two_folders_do_not_touch_each_other() {
     assert_eq!(first, second);
 }
 
+fn still_runs(child: &mut Child) {
+    if let Ok(Some(status)) = child.try_wait() {
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        panic!("it ended before it was killed: {status}: {said}");
+    }
+}
+
 /// Kills the child, by its own id, as soon as `is_there` finds what it looks for.
 async fn kill_when(mut child: Child, data: &Path, is_there: &'static str) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -161,11 +169,7 @@ async fn kill_when(mut child: Child, data: &Path, is_there: &'static str) {
     let url = cluster.url(makegood::store::setup::SERVER, "makegood");
     loop {
         assert!(Instant::now() < deadline, "{is_there} never came");
-        if let Ok(Some(status)) = child.try_wait() {
-            let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            panic!("it ended before it was killed: {status}: {said}");
-        }
+        still_runs(&mut child);
         // Until the database is there, and migrated.
         let Ok(pool) = PgPool::connect(&url).await else {
             tokio::task::yield_now().await;
@@ -179,7 +183,7 @@ async fn kill_when(mut child: Child, data: &Path, is_there: &'static str) {
                     pool.close().await;
                     return;
                 }
-                Ok(false) | Err(_) => tokio::task::yield_now().await,
+                Ok(false) | Err(_) => still_runs(&mut child),
             }
         }
     }

@@ -231,7 +231,7 @@ impl Story<'_> {
             }
             let is_disks = window["scope"]["shards"][0] == SHARDS[3];
             let is_down = window["planned"].is_null() && window["impact"]["kind"] == "full";
-            let is_amended = window["by_machine"] == false && version != 1;
+            let is_amended = outage["by_machine"] == false && version != 1;
             let amendment = if is_amended {
                 // The story was cut off between the correction and the signature.
                 json!(null)
