@@ -49,6 +49,7 @@ fn check(figures: &Value) {
     assert_eq!(figures["claim"]["approved"]["amount"], "240.00");
     assert_eq!(figures["claim"]["asked"]["amount"], "480.00");
     assert_eq!((number("minutes_down"), number("accounts")), (1_335, 300));
+    assert_eq!(figures["uptime"], "97.009%");
     let kinds = number("credited_accounts") + number("held_back_accounts") + number("nothing_due_accounts");
     assert_eq!(kinds, number("affected_accounts"));
     assert_eq!(number("credits_issued"), number("feed_pulled"));

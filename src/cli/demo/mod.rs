@@ -94,7 +94,7 @@ pub struct Summary {
     claim: ClaimSummary,
     /// Harbour Freight's, in October.
     minutes_down: i64,
-    uptime: Value,
+    uptime: String,
     seconds: Seconds,
 }
 
@@ -147,7 +147,7 @@ impl Summary {
              \x20 {credited:>9} credited by one run that two people agreed to: {total}\n\
              \x20 {held_back:>9} held back: {held}\n\
              \x20 {nothing:>9} owed nothing, and the page says why\n\n\
-             Harbour Freight Brokers was down for {minutes} minutes: {computed}. It asked for {asked} more ({id});\n\
+             Harbour Freight Brokers was down for {minutes}, so its mail worked for {uptime}: {computed}. It asked for {asked} more ({id});\n\
              an agent proposed {approved}, over her limit; a supervisor agreed.\n\n\
              Billing pulled {pulled} of {issued} credits and answered {answered}. Control totals {agree}; the chain {chain}.\n\n\
              \x20 {url}/sign-in    pick a person: Hana (customer), Mere (agent), Wiremu (supervisor)\n\
@@ -159,7 +159,8 @@ impl Summary {
             held_back = self.held_back_accounts,
             held = held.join(", "),
             nothing = self.nothing_due_accounts,
-            minutes = self.minutes_down,
+            minutes = crate::http::pages::fmt::minutes(self.minutes_down),
+            uptime = self.uptime,
             computed = money(&self.claim.computed),
             asked = money(&self.claim.asked),
             id = self.claim.id.as_str().unwrap_or_default(),

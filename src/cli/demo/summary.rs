@@ -7,6 +7,8 @@ use super::people::person;
 use super::story::{Story, october};
 use super::{ClaimSummary, Summary};
 use crate::domain::ids::CreditRunId;
+use crate::domain::ratio::Ratio;
+use crate::http::pages::fmt;
 
 /// Reads the figures through the doors that anybody with the role has.
 pub async fn read(story: &Story<'_>) -> anyhow::Result<Summary> {
@@ -49,7 +51,7 @@ pub async fn read(story: &Story<'_>) -> anyhow::Result<Summary> {
             state: claim["state"].clone(),
         },
         minutes_down: number(&sum["total"]["counted_micros"])? / 60_000_000,
-        uptime: month["receipts"][0].pointer("/assessment/total/uptime").cloned().unwrap_or(Value::Null),
+        uptime: percent(&sum["total"]["uptime"])?,
         seconds: story.seconds.clone(),
     })
 }
@@ -59,6 +61,14 @@ fn credited(balance: &Value) -> anyhow::Result<Value> {
     let lines = balance["lines"].as_array().context("no trial balance")?;
     let owed = lines.iter().find(|line| line["account"] == "OWED").context("nothing was ever owed")?;
     Ok(json!({ "amount": owed["credit"], "currency": owed["currency"] }))
+}
+
+/// "97.009%".
+fn percent(uptime: &Value) -> anyhow::Result<String> {
+    let ratio: Ratio =
+        uptime.as_str().context("no uptime")?.parse().map_err(|_| anyhow::anyhow!("{uptime} is no ratio"))?;
+    let exact = ratio.for_rounding().map_err(|_| anyhow::anyhow!("{uptime} is too long"))?;
+    Ok(fmt::percent(exact))
 }
 
 fn number(value: &Value) -> anyhow::Result<i64> {
