@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
+use crate::domain::operator::Operator;
+use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
 
 pub mod database;
@@ -36,6 +39,13 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Bring a database to what this build knows
     Migrate(database::DatabaseArgs),
+    /// Record the operator's settings: name, currency, zone, tax and limits (assets/operator.yaml is an example)
+    Operator {
+        #[command(flatten)]
+        database: database::DatabaseArgs,
+        /// YAML or JSON.
+        file: std::path::PathBuf,
+    },
     /// Work out case files, without a database
     Evaluate {
         /// Case files.
@@ -97,6 +107,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args).await?,
         Command::Serve(args) => serve::run(&args).await?,
         Command::Migrate(args) => migrate(&args).await?,
+        Command::Operator { database, file } => operator(&database, &file).await?,
         Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
         Command::Token { database, command } => tokens(&database, &command).await?,
@@ -111,6 +122,16 @@ async fn migrate(args: &database::DatabaseArgs) -> anyhow::Result<()> {
     let Some(owner) = &opened.owner else { anyhow::bail!("name the owner's database in MAKEGOOD_OWNER_URL") };
     crate::store::setup::migrate(owner).await?;
     eprintln!("the database has all migrations of this build");
+    Ok(())
+}
+
+async fn operator(database: &database::DatabaseArgs, file: &std::path::Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let settings: Operator =
+        serde_saphyr::from_str(&text).with_context(|| format!("{} does not set an operator up", file.display()))?;
+    let opened = database::open(database).await?;
+    set_up_operator(&opened.pool, Clock::real().now(), &administrator("terminal"), &settings).await?;
+    eprintln!("{} is set up", settings.name);
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;
 pub mod set_up_monitors;
+pub mod set_up_operator;
 pub mod step_story;
 pub mod take_alerts;
 pub mod verify_books;

@@ -17,9 +17,10 @@ use super::people::{AUDITOR, DemoIssuer, Person, person};
 use super::world::{self, SHARDS, Scale};
 use crate::clock::Clock;
 use crate::domain::money::Currency;
-use crate::domain::operator::{Operator, Tax};
+use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::time::{HOUR, Instant};
+use crate::flows::set_up_operator::set_up_operator;
 use crate::store::operator::Demo;
 use crate::store::{operator, setup};
 
@@ -50,22 +51,8 @@ fn at(local: &str) -> Instant {
 }
 
 /// The operator's settings.
-pub fn aoraki_mail() -> anyhow::Result<Operator> {
-    Ok(Operator {
-        name: "Aoraki Mail".to_owned(),
-        currency: "NZD".parse()?,
-        zone: "Pacific/Auckland".parse()?,
-        zone_name: "New Zealand time".to_owned(),
-        tax: Tax { name: "GST".to_owned(), code: "GST15".to_owned(), rate_bp: world::TAX_RATE_BP },
-        phone: "0800 000 000".to_owned(),
-        agent_limit_minor: 20_000,
-        claim_cap_minor: 100_000,
-        hold_seconds: 600,
-        run_expiry_seconds: 172_800,
-        claim_due_seconds: 10 * 86_400,
-        assess_after_days: 3,
-        outside_review: None,
-    })
+fn aoraki_mail() -> anyhow::Result<Operator> {
+    Ok(serde_saphyr::from_str(include_str!("../../../assets/operator.yaml"))?)
 }
 
 impl Story<'_> {
@@ -127,9 +114,8 @@ impl Story<'_> {
 
     async fn set_up(&mut self) -> anyhow::Result<()> {
         self.now(at("10-01T09:00")).await?;
-        let mut conn = self.pool.acquire().await?;
-        operator::put(&mut conn, &aoraki_mail()?).await?;
-        drop(conn);
+        let administrator = crate::cli::administrator("demo");
+        set_up_operator(self.pool, self.clock.now(), &administrator, &aoraki_mail()?).await?;
         setup::start_claims_at(self.owner, 4_187).await?;
         for (plan, terms) in [
             ("home", include_str!("../../../assets/terms/home.yaml")),
