@@ -81,13 +81,6 @@ impl State {
             State::Approved | State::PartApproved | State::Rejected | State::Withdrawn => false,
         }
     }
-
-    pub fn is_decided(self) -> bool {
-        match self {
-            State::Approved | State::PartApproved | State::Rejected => true,
-            State::Submitted | State::InReview | State::AwaitingSecond | State::Withdrawn => false,
-        }
-    }
 }
 
 /// Why it was decided so: each has wording that the customer reads.

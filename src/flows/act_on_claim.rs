@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::file_claim::has_controls;
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
@@ -107,8 +108,7 @@ fn read(verb: &str, request: &ActOnClaim, currency: crate::domain::money::Curren
     let reason = || request.reason.ok_or_else(|| Refusal::field("/reason", "Choose a reason"));
     let words = || {
         let words = request.words.clone().unwrap_or_default();
-        let has_controls = words.chars().any(|c| c.is_control() && !['\n', '\r', '\t'].contains(&c));
-        if has_controls { Err(Refusal::field("/words", "Leave out control characters")) } else { Ok(words) }
+        if has_controls(&words) { Err(Refusal::field("/words", "Leave out control characters")) } else { Ok(words) }
     };
     match verb {
         "approve" => Ok(Action::Approve { amount: amount()?, reason: reason()?, words: words()? }),

@@ -96,14 +96,13 @@ pub async fn answer_credits(
     today: NaiveDate,
     request: AnswerCredits,
 ) -> Result<AnswersTaken, Error> {
-    const LANE: i16 = 0;
     if request.items.is_empty() || request.items.len() > MOST {
         return Err(Refusal::field("/items", format!("send 1 to {MOST} answers")).into());
     }
     let mut tx = pool.begin().await?;
     let named: Vec<Uuid> = request.items.iter().filter_map(|item| credit_named(&item.credit)).map(|id| id.0).collect();
-    let through = feed::delivered_to(&mut tx, LANE, consumer).await?;
-    let accounts = feed::accounts_of(&mut tx, LANE, &named, through).await?;
+    let through = feed::delivered_to(&mut tx, feed::LANE, consumer).await?;
+    let accounts = feed::accounts_of(&mut tx, feed::LANE, &named, through).await?;
     let (ids, of_accounts): (Vec<Uuid>, Vec<Uuid>) =
         accounts.iter().map(|(credit, account)| (credit.0, account.0)).unzip();
     credits::lock_accounts(&mut tx, &of_accounts).await?;

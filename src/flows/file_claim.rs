@@ -173,7 +173,8 @@ pub fn check(request: &FileClaim, operator: &Operator) -> Result<Option<Money>, 
     Ok(asked)
 }
 
-fn has_controls(text: &str) -> bool {
+/// Whether free text holds what nobody types: control characters other than line breaks and tabs.
+pub(super) fn has_controls(text: &str) -> bool {
     text.chars().any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t')
 }
 

@@ -48,20 +48,19 @@ pub async fn pull_feed(
     limit: i64,
     now: Instant,
 ) -> Result<FeedPage, Error> {
-    const LANE: i16 = 0;
     let mut tx = pool.begin().await?;
-    let head = feed::head(&mut tx, LANE).await?;
+    let head = feed::head(&mut tx, feed::LANE).await?;
     check_origin(&mut tx, &head, now).await?;
     let start = match after {
         Some(text) => check_cursor(&mut tx, &head, Cursor::parse(text)?).await?,
         None => Cursor::at(head.epoch, 0, &[0; 32]),
     };
-    let items = feed::items_after(&mut tx, LANE, start.pos, limit).await?;
+    let items = feed::items_after(&mut tx, feed::LANE, start.pos, limit).await?;
     // Not whether there is another item by now: that would change the bytes of a page that was served.
     let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
     let next = items.last().map_or(start, |last| Cursor::at(head.epoch, last.pos, &last.hash));
     if let Some(last) = items.last() {
-        feed::delivered(&mut tx, LANE, consumer, head.epoch, last.pos, now).await?;
+        feed::delivered(&mut tx, feed::LANE, consumer, head.epoch, last.pos, now).await?;
     }
     tx.commit().await?;
     Ok(FeedPage {

@@ -13,13 +13,12 @@ const BATCH: i64 = 5_000;
 
 /// Walks the chain and the feed from their beginnings, in one snapshot, and compares every hash with the row it is of.
 pub async fn verify_books(pool: &PgPool) -> Result<Verified, Error> {
-    const LANE: i16 = 0;
     let mut tx = snapshot::open(pool).await?;
-    let head = feed::head(&mut tx, LANE).await?;
+    let head = feed::head(&mut tx, feed::LANE).await?;
     let (mut hash, mut checked) = (GENESIS, 0);
     let broken = |checked, hash, words: String| Ok(Verified { checked, head: hash, broken: Some(words) });
     loop {
-        let links = books::links_after(&mut tx, LANE, checked, BATCH).await?;
+        let links = books::links_after(&mut tx, feed::LANE, checked, BATCH).await?;
         if links.is_empty() {
             break;
         }
@@ -63,7 +62,7 @@ pub async fn verify_books(pool: &PgPool) -> Result<Verified, Error> {
         );
         return broken(checked, hash, words);
     }
-    let words = verify_feed(&mut tx, LANE, &head).await?;
+    let words = verify_feed(&mut tx, feed::LANE, &head).await?;
     Ok(Verified { checked, head: hash, broken: words })
 }
 

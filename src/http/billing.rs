@@ -117,12 +117,11 @@ pub async fn unacknowledged(
     caller: Caller,
     Query(query): Query<ListUnanswered>,
 ) -> Result<axum::Json<UnansweredPage>, Problem> {
-    const LANE: i16 = 0;
     let actor = caller.require(&[Role::Billing])?;
     let limit = super::limit(query.limit, 100, 1_000)?;
     let mut conn = app.pool.acquire().await.map_err(crate::store::Error::from)?;
-    let through = feed::delivered_to(&mut conn, LANE, &actor.key()).await?;
-    let mut rows = feed::unanswered(&mut conn, LANE, through, query.after.unwrap_or(0).max(0), limit + 1).await?;
+    let through = feed::delivered_to(&mut conn, feed::LANE, &actor.key()).await?;
+    let mut rows = feed::unanswered(&mut conn, feed::LANE, through, query.after.unwrap_or(0).max(0), limit + 1).await?;
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let has_more = rows.len() > wanted;
     rows.truncate(wanted);

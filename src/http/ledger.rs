@@ -274,13 +274,13 @@ pub async fn get(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<CreditView>, Problem> {
-    const LANE: i16 = 0;
     let actor = caller.require(&SEES)?;
     let unknown = || Refusal::not_found("credit", &id.chars().take(64).collect::<String>());
     let named = credit_named(&id).ok_or_else(unknown)?;
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
     // The credit's name does not say whose it is: the feed does, once it is numbered.
-    let account = feed::accounts_of(&mut conn, LANE, &[named.0], i64::MAX).await?.remove(&named).ok_or_else(unknown)?;
+    let account =
+        feed::accounts_of(&mut conn, feed::LANE, &[named.0], i64::MAX).await?.remove(&named).ok_or_else(unknown)?;
     drop(conn);
     let visible = if actor.has(Role::Customer) { actor.own_accounts() } else { vec![account] };
     let mut tx = customer::open(&app.pool, &visible).await?;

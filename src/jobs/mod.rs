@@ -11,7 +11,7 @@ use crate::flows::apply_credit_run::{Step, apply_step};
 use crate::flows::post_claims::post_claims;
 use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
-use crate::store::{Error, runs};
+use crate::store::{Error, feed, runs};
 
 /// How long a turn waits for the next when nobody wakes it.
 const TURN: Duration = Duration::from_millis(250);
@@ -36,7 +36,7 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
 pub async fn turn(app: &App) -> Result<bool, Error> {
     let posted = post_claims(&app.pool, app.clock.now()).await;
     let applied = apply_runs(app).await;
-    let numbered = sequence_feed(&app.pool, 0, app.clock.now()).await;
+    let numbered = sequence_feed(&app.pool, feed::LANE, app.clock.now()).await;
     let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
     Ok(posted || applied || numbered)
 }

@@ -195,26 +195,6 @@ pub async fn assessed_after(
     rows.into_iter().map(assessed).collect()
 }
 
-/// One account's assessments of a period as recorded at `as_of`.
-pub async fn assessed_of(
-    conn: &mut PgConnection,
-    account: AccountId,
-    period: Month,
-    as_of: Instant,
-) -> Result<Vec<Assessed>, Error> {
-    let rows: Vec<AssessedRow> = sqlx::query_as(
-        r"SELECT account_id, subscription_id, plan, terms_version, promise, counted_micros, mailboxes, affected_mailboxes, currency,
-                 amount_minor, blockers, inputs_hash
-          FROM assessment WHERE account_id = $1 AND period = $2 AND recorded_as_of = $3 ORDER BY subscription_id",
-    )
-    .bind(account.0)
-    .bind(period.to_string())
-    .bind(as_of.utc())
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(assessed).collect()
-}
-
 fn assessed(row: AssessedRow) -> Result<Assessed, Error> {
     Ok(Assessed {
         account: AccountId(row.account_id),

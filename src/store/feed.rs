@@ -14,6 +14,9 @@ use crate::domain::feed::{AnswerKind, Answered};
 use crate::domain::ids::{AccountId, CreditId};
 use crate::domain::time::Instant;
 
+/// The lane that is numbered, as long as [`crate::domain::ids::LANES`] is one.
+pub const LANE: i16 = 0;
+
 /// Where a lane stands.
 #[derive(Clone, Debug)]
 pub struct Head {
