@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use makegood::cli::evaluate;
-use makegood::domain::assess::{AccountFacts, Assessment, Blocker, Inputs, Outcome, assess};
+use makegood::domain::assess::{AccountFacts, Agreement, Inputs, assess};
+use makegood::domain::assessment::{Assessment, Blocker, Outcome};
 use makegood::domain::case::Case;
 use makegood::domain::charge::Charge;
 use makegood::domain::ids::WindowId;
 use makegood::domain::money::{Currency, Money};
 use makegood::domain::period::Zone;
 use makegood::domain::placement::{MailboxHistory, PlacementEvent};
+use makegood::domain::ratio::Ratio;
 use makegood::domain::receipt::{NotVerified, Receipt};
 use makegood::domain::terms::Terms;
 use makegood::domain::time::{HOUR, Instant, Interval, SECOND};
@@ -137,22 +139,35 @@ fn the_demo_terms_can_be_published() {
 
 /// Every line is what counted and what did not; the worst group's lines are the total; the parts are the sum.
 fn parts_add_up(sum: &Assessment) {
-    for line in &sum.lines {
-        let uncounted: i64 = line.uncounted.iter().map(|part| part.micros).sum();
-        assert_eq!(line.measured_micros, line.counted_micros + uncounted);
+    for strand in &sum.strands {
+        for line in &strand.lines {
+            let uncounted: i64 = line.uncounted.iter().map(|part| part.micros).sum();
+            assert_eq!(line.measured_micros, line.counted_micros + uncounted);
+        }
+        for group in &strand.groups {
+            let counted: i64 = group.lines.iter().map(|line| line.counted_micros).sum();
+            assert_eq!(counted, group.counted_micros);
+            let drawn = group.pieces.windows(2).all(|pair| pair[0].interval.end() <= pair[1].interval.start());
+            assert!(drawn, "pieces overlap");
+        }
+        let counted: i64 = strand.lines.iter().filter(|line| line.group == 0).map(|line| line.counted_micros).sum();
+        assert_eq!(counted, strand.total.counted_micros);
+        let exact = total(strand.parts.iter().map(|part| part.exact));
+        assert_eq!(exact, strand.exact);
+        for part in &strand.parts {
+            let count = Ratio::whole(i64::try_from(part.mailboxes).unwrap());
+            assert_eq!(part.each.times(count).unwrap(), part.exact);
+        }
+        if strand.account.is_none() {
+            let missed: usize = strand.parts.iter().map(|part| part.mailboxes).sum();
+            assert_eq!(missed, strand.total.missed);
+        }
     }
-    for group in &sum.groups {
-        let counted: i64 = group.lines.iter().map(|line| line.counted_micros).sum();
-        assert_eq!(counted, group.counted_micros);
-        let drawn = group.pieces.windows(2).all(|pair| pair[0].interval.end() <= pair[1].interval.start());
-        assert!(drawn, "pieces overlap");
-    }
-    let counted: i64 = sum.lines.iter().filter(|line| line.group == 0).map(|line| line.counted_micros).sum();
-    assert_eq!(counted, sum.total.counted_micros);
-    let exact = sum.parts.iter().map(|part| part.exact).reduce(|a, b| a.plus(b).unwrap());
-    assert_eq!(exact.map_or("0".to_owned(), |exact| exact.to_string()), sum.exact.to_string());
-    let missed: usize = sum.parts.iter().map(|part| part.mailboxes).sum();
-    assert_eq!(missed, sum.total.missed);
+    assert_eq!(total(sum.strands.iter().filter(|strand| strand.is_paid).map(|strand| strand.exact)), sum.exact);
+}
+
+fn total(figures: impl Iterator<Item = Ratio>) -> Ratio {
+    figures.fold(Ratio::ZERO, |sum, one| sum.plus(one).unwrap())
 }
 
 /// A world around the first midnight of June 2026: everything happens within half an hour of it, on the second.
@@ -251,22 +266,30 @@ fn inputs(world: &World) -> Inputs {
     let tiers: Vec<String> = TIERS
         .iter()
         .map(|(below, credit)| {
-            format!("{{uptime_below: \"{}.{:02}\", credit_percent: \"{credit}\"}}", below / 100, below % 100)
+            format!("{{uptime_below: \"{}.{:02}\", pays: {{percent: \"{credit}\"}}}}", below / 100, below % 100)
         })
         .collect();
+    let length = if world.minimum == 0 {
+        "{kind: any}".to_owned()
+    } else {
+        let of = word(world.left, "what_is_left", "before_cuts");
+        format!("{{kind: at_least, seconds: {}, of: {of}}}", world.minimum)
+    };
     let terms = format!(
         "{{format: makegood.terms/1, name: Mail, promise: availability,
-        down: {{capabilities: [receive, send, access], rule: {}, delayed: {{kind: counts, from_seconds: 900, weight_percent: \"50\"}}, degraded: {{kind: counts_by_weight}}}},
-        planned: {{kind: excused, minimum_notice_hours: 24, removes_from: {}}}, clock: when_it_began,
-        minimum_outage: {{seconds: {}, of: {}}}, time: {{zone: {{kind: operator}}, period: calendar_month}},
-        measure: {{kind: uptime_ratio, per: mailbox, of: {}}},
-        schedule: {{kind: tiers_by_uptime, boundary: {}, tiers: [{}]}},
-        base: {{kind: charged_fee, of: affected_mailboxes}}, combination: sum_of_mailboxes, caps: [],
-        rounding: {{mode: half_up, at: account_total}}, payout: credit_on_bill, payment: automatic, change_in_period: split_period}}",
-        word(world.rule_all, "all", "any"),
+        time: {{zone: {{kind: operator}}, period: calendar_month, edges: cut, hours: always}},
+        planned: {{kind: excused, minimum_notice_hours: 24, removes_from: {}, overrun: counts_from_the_announced_end}},
+        clock: {{starts: when_it_began, pauses: []}},
+        remedies: [{{name: availability,
+          down: {{capabilities: [receive, send, access], rule: {}, delayed: {{kind: counts, from_seconds: 900, weight_percent: \"50\"}}, degraded: {{kind: counts_by_weight}}, reach: {{kind: ignored}}}},
+          outage_length: {length}, per: mailbox,
+          measure: {{kind: uptime, of: {}}},
+          schedule: {{kind: tiers_by_uptime, boundary: {}, tiers: [{}]}},
+          base: {{kind: charged_fee, of: affected_mailboxes, tax: included, charges: all}}, limits: []}}],
+        combination: sum, set_off: [], caps: [], rounding: {{mode: half_up, at: account_total}}, floors: [],
+        payout: credit_on_bill, payment: automatic, change_in_period: split_period}}",
         word(world.denominator, "numerator_and_denominator", "numerator"),
-        world.minimum,
-        word(world.left, "what_is_left", "before_cuts"),
+        word(world.rule_all, "all", "any"),
         word(world.whole_period, "whole_period", "while_it_existed"),
         word(world.at_or_below, "at_or_below", "below"),
         tiers.join(", ")
@@ -287,10 +310,14 @@ fn inputs(world: &World) -> Inputs {
         },
         operator_zone: Zone::UTC,
         subscription: "1".to_owned(),
-        plan: "mail".to_owned(),
+        term_ends: None,
         period: "2026-06".parse().unwrap(),
-        terms_version: 1,
-        terms: Terms::parse(&terms).unwrap(),
+        agreements: vec![Agreement {
+            from: Instant::MIN,
+            plan: "mail".to_owned(),
+            terms_version: 1,
+            terms: Terms::parse(&terms).unwrap(),
+        }],
         mailboxes: world
             .mailboxes
             .iter()
@@ -303,6 +330,7 @@ fn inputs(world: &World) -> Inputs {
         windows: world.windows.iter().enumerate().map(|(index, window)| outage(index, window)).collect(),
         charges: vec![Charge {
             number: "1".to_owned(),
+            item: None,
             invoiced_on: "2026-06-01".parse().unwrap(),
             service_from: "2026-06-01".parse().unwrap(),
             service_to: "2026-07-01".parse().unwrap(),
@@ -313,6 +341,15 @@ fn inputs(world: &World) -> Inputs {
             tax_code: "NONE".to_owned(),
             tax_rate_bp: 0,
         }],
+        calendars: Vec::new(),
+        reports: Vec::new(),
+        pauses: Vec::new(),
+        samples: Vec::new(),
+        events: Vec::new(),
+        circumstances: Vec::new(),
+        already_given: Vec::new(),
+        history: None,
+        requested_at: None,
         as_of: Instant::parse("2026-07-05T00:00:00Z").unwrap(),
     }
 }
@@ -327,6 +364,7 @@ fn outage(index: usize, window: &Window) -> OutageWindow {
         start: at(window.start),
         end: Some(at(window.start + window.length)),
         impact: window.impact,
+        reach: None,
         planned: window.planned.map(|(offset, length, hours)| {
             let start = at(window.start + offset);
             Announcement {
@@ -433,7 +471,7 @@ proptest! {
         parts_add_up(&sum);
         let (cents, downs) = oracle(&world);
         let mut found: Vec<String> = Vec::new();
-        for group in &sum.groups {
+        for group in &sum.strands[0].groups {
             for _ in &group.mailboxes {
                 found.push(group.weighted_micros.to_string());
             }
@@ -469,6 +507,6 @@ proptest! {
         prop_assert_eq!(&straight, &turned);
         prop_assert!(Receipt::verify(&straight.to_json()).is_ok());
         let contested = straight.assessment.blockers.iter().any(|one| matches!(one, Blocker::ContestedPlacement { .. }));
-        prop_assert_eq!(contested, straight.assessment.groups.iter().any(|group| group.contested));
+        prop_assert_eq!(contested, straight.assessment.strands[0].groups.iter().any(|group| group.contested));
     }
 }

@@ -52,7 +52,7 @@ fn say_report(file: &Path, report: &CaseReport, as_json: bool) -> u8 {
         Some(first) => {
             tell(&format!("error: {} differs first at step {} ({})", report.title, first.step.name(), file.display()));
             for one in &report.differences {
-                let (step, what) = (one.step.name(), one.what);
+                let (step, what) = (one.step.name(), &one.what);
                 tell(&format!("  {step}: {what} expected {}, found {}", one.expected, one.found));
             }
             DIFFERS

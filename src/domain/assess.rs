@@ -1,28 +1,27 @@
 //! The sum: what one account's mailboxes went through in one period, against the terms, in money.
 //!
 //! Always the same order, and swapping two steps gives other money: windows, capability rule, laid over placements, joined,
-//! planned time cut, clock, minimum length, cut to the period, weighted, measured, schedule, base, combined, capped, rounded,
-//! payout. Nothing here makes sentences: see [`super::receipt`].
-
-use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
+//! planned and excused time cut, clock, length, cut to the period, weighted, measured, schedule, base, combined, capped,
+//! rounded, payout. Nothing here makes sentences: see [`super::receipt`].
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::assessment::{Assessment, Blocker, Strand};
+use super::calendar::Calendar;
 use super::charge::Charge;
+use super::excuse::Outside;
 use super::ids::WindowId;
 use super::money::{Currency, Money, MoneyError};
-use super::period::{Month, Zone};
+use super::period::{ServicePeriod, Zone};
 use super::placement::MailboxHistory;
-use super::ratio::{Overflow, Ratio};
-use super::terms::{
-    Base, Cap, Combination, FeeOf, MILLION, Measure, Per, Percent, Planned, RemovesFrom, RoundingPoint, RoundingTerms,
-    Terms, TimePromised, ZoneOf,
-};
-use super::time::{Instant, Interval};
-use super::window::{Capability, Impact, OutageWindow};
-use super::{base, overlay, schedule};
+use super::ratio::Overflow;
+use super::remedy::Rule;
+use super::strand::{self, Slice};
+use super::terms::{ChangeInPeriod, Terms, ZoneOf};
+use super::time::{Instant, Interval, TimeError};
+use super::window::{Capability, OutageWindow};
+use super::{combine, overlay};
 
 /// All that a sum depends on. The same inputs give the same sum, in whatever order their lists are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +32,44 @@ pub struct Inputs {
     pub operator_zone: Zone,
     /// The operator's reference of the subscription.
     pub subscription: String,
-    pub plan: String,
-    pub period: Month,
-    pub terms_version: i32,
-    pub terms: Terms,
+    /// The last day of the subscription's term, for terms that add service days to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<NaiveDate>,
+    pub period: ServicePeriod,
+    /// The terms that were in force, from the earliest on. The last one governs what is common to all.
+    pub agreements: Vec<Agreement>,
     pub mailboxes: Vec<MailboxHistory>,
     /// The windows that touch a shard of the account, or all; others do no harm.
     pub windows: Vec<OutageWindow>,
     /// The charges of the subscription whose service dates touch the period.
     pub charges: Vec<Charge>,
+    /// The holiday calendars that terms name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<Calendar>,
+    /// When the customer reported that something did not work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<Instant>,
+    /// Time in which a clock may stand still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+    /// Counted requests, for terms that measure error rates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
+    /// Things that happened once, such as a missed appointment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// Words that hold of the account in the period: `business`, `alternative_service`, `requested`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circumstances: Vec<String>,
+    /// What was given for the same time on another road, such as a price reduction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub already_given: Vec<Given>,
+    /// What happened before the period; none where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    /// When the customer asked for it; none where he did not, or need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Instant>,
     /// Up to when an open window lasts.
     pub as_of: Instant,
 }
@@ -55,244 +83,70 @@ pub struct AccountFacts {
     pub currency: Currency,
 }
 
-/// The result, with every part that it is made of. All times are in microseconds.
+/// One version of the terms of one plan, and from when on it was in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Assessment {
-    /// The zone that the terms chose, and the period as time in it.
-    pub zone: Zone,
-    pub period: Interval,
-    /// The windows that touched a mailbox in the period, by start.
-    pub lines: Vec<Line>,
-    /// Mailboxes with one history each, the worst first.
-    pub groups: Vec<Group>,
-    pub total: Total,
-    /// What each missed tier is worth, the lowest uptime first.
-    pub parts: Vec<Part>,
-    /// What was charged for one mailbox, and for all, in the period; none where nothing was due or no charge was found.
-    pub fees: Option<Fees>,
-    /// The sum of the parts, and what caps left of it: exact, in major units, not yet money.
-    pub exact: Ratio,
-    pub capped: Ratio,
-    pub outcome: Outcome,
-    /// Why a credit run must hold the account back. The sum is made as far as it can be.
-    pub blockers: Vec<Blocker>,
+pub struct Agreement {
+    pub from: Instant,
+    pub plan: String,
+    pub terms_version: i32,
+    pub terms: Terms,
 }
 
-/// One window as the account felt it. `measured_micros` is `counted_micros` and all of `uncounted` together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Time in which a clock may stand still: terms say which kinds do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
-    pub window: WindowId,
-    pub version: i32,
-    pub capability: Capability,
-    pub impact: Impact,
+pub struct Pause {
+    pub kind: String,
+    pub interval: Interval,
+}
+
+/// Requests counted in `intervals` intervals one after the other, each alike: so many requests, of which so many failed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    pub of: Capability,
     pub start: Instant,
-    /// None while it goes on.
-    pub end: Option<Instant>,
-    pub notice: Option<Notice>,
-    /// How many mailboxes it touched.
-    pub mailboxes: usize,
-    /// Whose figures follow: an index into `groups`. The worst group, if the window touched it at all, so that these lines
-    /// add up to `total`; else the group that it cost most.
-    pub group: usize,
-    pub measured_micros: i64,
-    pub counted_micros: i64,
-    pub uncounted: Vec<Uncounted>,
-    /// What lies before or after the period: not part of `measured_micros`, it belongs to another month.
-    pub outside_period_micros: i64,
+    pub intervals: u32,
+    pub errors: u64,
+    pub requests: u64,
 }
 
-/// What was said ahead of planned work.
+/// Something that happened once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    pub kind: String,
+    pub at: Instant,
+    /// When the customer was told of it ahead; none where he was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_at: Option<Instant>,
+}
+
+impl Event {
+    /// From the announcement to the event; zero where there was none.
+    pub fn notice_micros(&self) -> i64 {
+        self.announced_at.map_or(0, |told| self.at.micros() - told.micros())
+    }
+}
+
+/// Money that was given before for the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// As terms name it: `price_reduction`, `goodwill`.
+    pub kind: String,
+    pub amount: Money,
+}
+
+/// What terms that look back need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Notice {
-    pub announced_at: Instant,
-    pub announced: Interval,
-    /// From the announcement to the announced start; below zero when it came afterwards.
-    pub notice_micros: i64,
-    /// Whether the terms excuse it for that.
-    pub enough: bool,
-}
-
-/// Time of a line that did not count, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Uncounted {
-    pub micros: i64,
-    pub why: Why,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Why {
-    /// The same minutes count once, in the line of this index.
-    Overlap { line: usize },
-    /// Excused: within the planned work of the line of this index (itself, mostly).
-    Planned { line: usize },
-    /// Found not to have happened.
-    Retracted,
-    /// The terms promise nothing for this capability.
-    NotPromised,
-    /// A delay shorter than the terms count.
-    DelayTooShort,
-    /// The terms do not count what works in part, or late.
-    ImpactNotCounted,
-    /// The terms want all capabilities lost at once, and one worked.
-    OtherCapabilityWorked,
-    /// The outage was shorter than the terms count.
-    OutageTooShort,
-}
-
-/// Mailboxes that lived on the same shards at the same times.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Group {
-    pub mailboxes: Vec<String>,
-    /// Where they lived in the period. Stays overlap where two sources disagree.
-    pub stays: Vec<Stay>,
-    pub contested: bool,
-    /// The time promised: the denominator.
-    pub promised_micros: i64,
-    /// Time that counts as down, before weighing.
-    pub counted_micros: i64,
-    /// The same, weighed: exact microseconds.
-    pub weighted_micros: Ratio,
-    /// Time excused as planned work.
-    pub excused_micros: i64,
-    /// Uptime as a part of one; exact.
-    pub uptime: Ratio,
-    /// Which tier was missed: an index into the terms' list; none when the promise was kept.
-    pub tier: Option<usize>,
-    pub lines: Vec<GroupLine>,
-    /// The period as it went for them, for a picture: sorted, apart, equal neighbours joined; what is left out worked.
-    pub pieces: Vec<Piece>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stay {
-    pub interval: Interval,
-    pub shard: String,
-}
-
-/// One window as one group felt it: see [`Line`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupLine {
-    /// An index into the assessment's lines.
-    pub line: usize,
-    pub measured_micros: i64,
-    pub counted_micros: i64,
-    pub uncounted: Vec<Uncounted>,
-    pub outside_period_micros: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Piece {
-    pub interval: Interval,
-    pub kind: PieceKind,
-    /// The line that it comes from: the one that counts, where several are at once.
-    pub line: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PieceKind {
-    /// Counted, and nothing worked.
-    Down,
-    /// Counted, and it worked in part or late.
-    Slow,
-    /// Excused as planned work.
-    Planned,
-    /// Recorded, and not counted for another reason.
-    NotCounted,
-}
-
-/// The account in one line: of its worst mailbox, and how many there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Total {
-    pub mailboxes: usize,
-    /// Mailboxes with any time that counts as down.
-    pub affected: usize,
-    /// Mailboxes whose promise was missed.
-    pub missed: usize,
-    pub measured_micros: i64,
-    pub counted_micros: i64,
-    pub weighted_micros: Ratio,
-    pub uptime: Ratio,
-    /// The threshold of the first tier: what was promised.
-    pub promised: Percent,
-    /// The most downtime that keeps the promise, for a mailbox that was there all the time promised; exact microseconds.
-    pub allowed_micros: Ratio,
-    /// The worst mailbox's tier.
-    pub tier: Option<usize>,
-}
-
-/// `mailboxes` x fee x percent = `exact`, in major units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Part {
-    pub tier: usize,
-    pub credit_percent: Percent,
-    pub mailboxes: usize,
-    pub exact: Ratio,
-}
-
-/// In major units, tax included, exact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fees {
-    pub per_mailbox: Ratio,
-    pub whole: Ratio,
-    /// The numbers of the charges that it comes from.
-    pub charges: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Outcome {
-    Credit { amount: Money },
-    NothingDue { why: NothingWhy },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NothingWhy {
-    /// The account had no mailbox in the period.
-    NoMailboxes,
-    /// No window touched a mailbox of the account.
-    NoOutage,
-    /// Windows did, and none of their time counts.
-    NothingCounted,
-    /// Time counted, within what was promised.
-    PromiseKept,
-    /// The promise was missed, and the sum is nothing: nothing was charged, or less than half a cent is due.
-    NothingToCredit,
-}
-
-/// Why money must not move yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Blocker {
-    /// The period has not ended at `as_of`.
-    PeriodNotOver { ends: Instant },
-    /// It has no end yet.
-    WindowOpen { window: WindowId },
-    /// Nobody has signed it off.
-    WindowNotConfirmed { window: WindowId },
-    /// Nobody has signed it off, and those who reported it disagree.
-    WindowDisputed { window: WindowId },
-    /// Two directories disagree about where it lived.
-    ContestedPlacement { mailbox: String },
-    /// No charge is for these days of service: the first, and the first day after them.
-    MissingCharge { from: NaiveDate, to: NaiveDate },
-    /// Several charges are for the same days, and which of them is the fee is not said.
-    ChargesOverlap { numbers: Vec<String> },
-    /// The plan has no terms for the period. For whoever loads the inputs: without terms there is no sum.
-    TermsMissing { plan: String },
+pub struct History {
+    /// Planned time that was excused in the calendar year, before the period.
+    pub excused_this_year_micros: i64,
+    /// What was paid under this promise in the eleven months before.
+    pub paid_before: Money,
 }
 
 /// Why there is no sum. A fault of the data, named so that somebody can mend it.
@@ -304,313 +158,117 @@ pub enum AssessError {
     MailboxTwice { mailbox: String },
     #[error("version {version} of window {window} is there twice, with two contents")]
     WindowTwice { window: WindowId, version: i32 },
+    #[error("the reach of window {window} says that more were hit than there are")]
+    ReachBeyondAll { window: WindowId },
     #[error("charge {number} is there twice, with two contents")]
     ChargeTwice { number: String },
     #[error("charge {number} cannot be divided: it is for no days, or for no mailboxes")]
     ChargeForNothing { number: String },
     #[error("charge {number} is in {charged}, the account in {account}")]
     OtherCurrency { number: String, charged: Currency, account: Currency },
-    #[error("the terms have no tiers")]
-    NoTiers,
+    #[error("the terms state amounts in {terms}, the account is billed in {account}")]
+    TermsInOtherCurrency { terms: Currency, account: Currency },
+    #[error("the sample at {at} counts more errors than requests")]
+    MoreErrorsThanRequests { at: Instant },
+    #[error("the samples are for {sampled} intervals, and the period has only {intervals}")]
+    TooManySamples { sampled: u64, intervals: u64 },
+    #[error("{period} is not a period as the terms mean it")]
+    OtherPeriod { period: ServicePeriod },
+    #[error("there are no terms from the beginning of the period on")]
+    NoTerms,
+    #[error("two terms are in force from {from} on")]
+    TermsTwice { from: Instant },
+    #[error(transparent)]
+    Time(#[from] TimeError),
     #[error(transparent)]
     Overflow(#[from] Overflow),
     #[error(transparent)]
     Money(#[from] MoneyError),
 }
 
-/// Assesses one account, one subscription, one month.
+impl Inputs {
+    /// The terms that govern what is common to all of the period: the last ones in it.
+    pub fn terms(&self) -> Option<&Terms> {
+        self.agreement().map(|agreement| &agreement.terms)
+    }
+
+    /// The agreement whose terms govern.
+    pub fn agreement(&self) -> Option<&Agreement> {
+        self.agreements.iter().max_by_key(|agreement| agreement.from)
+    }
+}
+
+/// Assesses one account, one subscription, one period.
 pub fn assess(inputs: &Inputs) -> Result<Assessment, AssessError> {
-    let terms = &inputs.terms;
-    let zone = zone(inputs);
+    let terms = inputs.terms().ok_or(AssessError::NoTerms)?;
+    if !inputs.period.is(terms.time.period) {
+        return Err(AssessError::OtherPeriod { period: inputs.period });
+    }
+    for currency in inputs.agreements.iter().filter_map(|agreement| agreement.terms.currency) {
+        if currency != inputs.account.currency {
+            return Err(AssessError::TermsInOtherCurrency { terms: currency, account: inputs.account.currency });
+        }
+    }
+    let zone = zone(inputs, terms);
     let period = inputs.period.interval(zone);
-    let (windows, horizon) = overlay::windows(inputs, period)?;
-    let histories = histories(&inputs.mailboxes, horizon, period)?;
+    let (timed, horizon) = overlay::timed(inputs, period)?;
     let mut blockers = Vec::new();
     if inputs.as_of < period.end() {
         blockers.push(Blocker::PeriodNotOver { ends: period.end() });
     }
-    let mut groups = Vec::with_capacity(histories.len());
-    for ((stays, contested), mailboxes) in histories {
-        if contested {
-            blockers.extend(mailboxes.iter().map(|mailbox| Blocker::ContestedPlacement { mailbox: mailbox.clone() }));
+    let mut strands: Vec<Strand> = Vec::new();
+    for slice in slices(inputs, terms, period)? {
+        let terms = slice.terms;
+        let outside = Outside::of(inputs, terms, zone, horizon, &mut blockers)?;
+        let world = strand::World { inputs, zone, period, timed: &timed, horizon, outside: &outside };
+        for (index, remedy) in terms.remedies.iter().enumerate() {
+            let alone: Vec<Option<&Capability>> = match remedy.down.rule {
+                Rule::Any | Rule::All => vec![None],
+                Rule::Each => remedy.down.capabilities.iter().map(Some).collect(),
+            };
+            for capability in alone {
+                strands.push(strand::strand(&world, &slice, index, remedy, capability, &mut blockers)?);
+            }
         }
-        let judged = overlay::judge(&windows, &stays, period, terms);
-        groups.extend(group(mailboxes, &stays, contested, judged, period, terms)?);
     }
-    worst_first(&mut groups)?;
-    let lines = lines(&mut groups, &windows);
-    blockers.extend(window_blockers(&lines, &windows));
-    let total = total(&groups, &lines, period, terms)?;
-    let (fees, fee_blockers) = match needed_days(&groups, zone) {
-        Some(needed) => base::fees(&inputs.charges, inputs.period, needed, inputs.account.currency)?,
-        None => (None, Vec::new()),
-    };
-    blockers.extend(fee_blockers);
-    let parts = parts(&groups, fees.as_ref(), terms)?;
-    let exact = parts.iter().try_fold(Ratio::ZERO, |sum, part| sum.plus(part.exact))?;
-    let capped = capped(exact, fees.as_ref(), inputs)?;
-    let outcome = outcome(capped, &total, &lines, inputs)?;
-    Ok(Assessment { zone, period, lines, groups, total, parts, fees, exact, capped, outcome, blockers })
+    combine::combine(inputs, terms, zone, period, strands, blockers)
 }
 
 /// The zone whose midnights the period begins and ends at.
-fn zone(inputs: &Inputs) -> Zone {
-    match inputs.terms.time.zone {
+fn zone(inputs: &Inputs, terms: &Terms) -> Zone {
+    match terms.time.zone {
         ZoneOf::Account => inputs.account.zone,
         ZoneOf::Operator => inputs.operator_zone,
         ZoneOf::Named { zone } => zone,
     }
 }
 
-/// The mailboxes by history: those that share one are judged once.
-fn histories(
-    mailboxes: &[MailboxHistory],
-    horizon: Interval,
-    period: Interval,
-) -> Result<Vec<(overlay::History<'_>, Vec<String>)>, AssessError> {
-    let mut sorted: Vec<&MailboxHistory> = mailboxes.iter().collect();
-    sorted.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0].mailbox == pair[1].mailbox && pair[0] != pair[1]) {
-        return Err(AssessError::MailboxTwice { mailbox: twice[0].mailbox.clone() });
+/// Which terms judge what: the last ones all of the period, unless they say that others had their part.
+fn slices<'a>(inputs: &'a Inputs, last: &Terms, period: Interval) -> Result<Vec<Slice<'a>>, AssessError> {
+    let mut sorted: Vec<(usize, &Agreement)> = inputs.agreements.iter().enumerate().collect();
+    sorted.sort_by_key(|(_, agreement)| agreement.from);
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0].1.from == pair[1].1.from) {
+        return Err(AssessError::TermsTwice { from: twice[0].1.from });
     }
-    sorted.dedup_by(|a, b| a.mailbox == b.mailbox);
-    let mut known: HashMap<overlay::History<'_>, usize> = HashMap::new();
-    let mut histories: Vec<(overlay::History<'_>, Vec<String>)> = Vec::new();
-    for mailbox in sorted {
-        let history = overlay::stays(mailbox, horizon, period)?;
-        if let Some(at) = known.get(&history) {
-            histories[*at].1.push(mailbox.mailbox.clone());
-        } else {
-            known.insert(history.clone(), histories.len());
-            histories.push((history, vec![mailbox.mailbox.clone()]));
-        }
+    if sorted.first().is_none_or(|(_, first)| first.from > period.start()) {
+        return Err(AssessError::NoTerms);
     }
-    Ok(histories)
-}
-
-/// Measures one history and finds its tier; none where the mailboxes were not there in the period.
-fn group(
-    mailboxes: Vec<String>,
-    stays: &[(Interval, &str)],
-    contested: bool,
-    judged: overlay::Judged,
-    period: Interval,
-    terms: &Terms,
-) -> Result<Option<Group>, AssessError> {
-    let (stays, existed) = overlay::in_period(stays, period);
-    if stays.is_empty() {
-        return Ok(None);
-    }
-    let Measure::UptimeRatio { per: Per::Mailbox, of } = terms.measure;
-    let promised = match of {
-        TimePromised::WholePeriod => period.micros(),
-        TimePromised::WhileItExisted => existed.micros(),
+    let until = |index: usize| sorted.get(index + 1).map_or(Instant::MAX, |(_, next)| next.from);
+    let slice = |index: usize, span: Interval, began: Option<Interval>| {
+        sorted.get(index).map(|(agreement, one)| Slice { agreement: *agreement, terms: &one.terms, span, began })
     };
-    let promised_micros = match terms.planned {
-        Planned::Counts | Planned::Excused { removes_from: RemovesFrom::Numerator, .. } => promised,
-        Planned::Excused { removes_from: RemovesFrom::NumeratorAndDenominator, .. } => promised - judged.excused_micros,
-    };
-    let weighted_micros = Ratio::new(judged.weighted, MILLION.into())?;
-    let uptime = schedule::uptime(weighted_micros, promised_micros)?;
-    let line = |felt: overlay::Felt| GroupLine {
-        line: felt.window,
-        measured_micros: felt.measured_micros,
-        counted_micros: felt.counted_micros,
-        uncounted: felt.uncounted,
-        outside_period_micros: felt.outside_period_micros,
-    };
-    Ok(Some(Group {
-        mailboxes,
-        stays,
-        contested,
-        promised_micros,
-        counted_micros: judged.counted_micros,
-        weighted_micros,
-        excused_micros: judged.excused_micros,
-        uptime,
-        tier: schedule::tier(uptime, &terms.schedule)?,
-        // What touched them only outside the period is another month's.
-        lines: judged.felt.into_iter().filter(|felt| felt.measured_micros > 0).map(line).collect(),
-        pieces: judged.pieces,
-    }))
-}
-
-/// Sorts by uptime, then by time down, then by name, so that the same facts always stand in the same order.
-fn worst_first(groups: &mut [Group]) -> Result<(), AssessError> {
-    let mut overflow = None;
-    groups.sort_by(|a, b| {
-        let by_uptime = a.uptime.compared(b.uptime).unwrap_or_else(|error| {
-            overflow = Some(error);
-            Ordering::Equal
-        });
-        by_uptime
-            .then_with(|| b.counted_micros.cmp(&a.counted_micros))
-            .then_with(|| b.lines.len().cmp(&a.lines.len()))
-            .then_with(|| a.mailboxes.cmp(&b.mailboxes))
+    let in_force = (0..sorted.len()).filter_map(|index| {
+        Interval::new(sorted[index].1.from, until(index)).ok().map(|force| (index, force))
     });
-    overflow.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// The windows that any group felt, by start; groups name windows by the index of their line from here on.
-fn lines(groups: &mut [Group], windows: &[overlay::Laid<'_>]) -> Vec<Line> {
-    let mut index: Vec<Option<usize>> = vec![None; windows.len()];
-    let mut lines = Vec::new();
-    for (window, laid) in windows.iter().enumerate() {
-        let felt = |group: &Group| group.lines.iter().find(|line| line.line == window).cloned();
-        let touched = groups.iter().enumerate().filter_map(|(at, group)| felt(group).map(|line| (at, group, line)));
-        let mailboxes = touched.clone().map(|(_, group, _)| group.mailboxes.len()).sum();
-        // The worst group if it felt the window; else the one that it cost most, the first of those.
-        let Some((group, _, line)) = touched
-            .min_by_key(|(at, _, line)| (*at != 0, Reverse(line.counted_micros), Reverse(line.measured_micros), *at))
-        else {
-            continue;
-        };
-        index[window] = Some(lines.len());
-        lines.push(Line {
-            window: laid.window.id,
-            version: laid.window.version,
-            capability: laid.window.capability.clone(),
-            impact: laid.window.impact,
-            start: laid.window.start,
-            end: laid.window.end,
-            notice: laid.notice,
-            mailboxes,
-            group,
-            measured_micros: line.measured_micros,
-            counted_micros: line.counted_micros,
-            uncounted: line.uncounted,
-            outside_period_micros: line.outside_period_micros,
-        });
-    }
-    let renamed = |window: &mut usize| *window = index.get(*window).copied().flatten().unwrap_or(*window);
-    let renamed_whys = |parts: &mut Vec<Uncounted>| {
-        for part in parts {
-            match &mut part.why {
-                Why::Overlap { line } | Why::Planned { line } => renamed(line),
-                Why::Retracted
-                | Why::NotPromised
-                | Why::DelayTooShort
-                | Why::ImpactNotCounted
-                | Why::OtherCapabilityWorked
-                | Why::OutageTooShort => {}
-            }
+    let slices: Vec<Slice<'a>> = match last.change_in_period {
+        ChangeInPeriod::TermsAtPeriodEnd => slice(sorted.len() - 1, period, None).into_iter().collect(),
+        ChangeInPeriod::SplitPeriod => in_force
+            .filter_map(|(index, force)| force.intersection(period).and_then(|span| slice(index, span, None)))
+            .collect(),
+        ChangeInPeriod::TermsAtOutage if sorted.len() == 1 => slice(0, period, None).into_iter().collect(),
+        ChangeInPeriod::TermsAtOutage => {
+            in_force.filter_map(|(index, force)| slice(index, period, Some(force))).collect()
         }
     };
-    for group in groups {
-        group.pieces.iter_mut().for_each(|piece| renamed(&mut piece.line));
-        for line in &mut group.lines {
-            renamed(&mut line.line);
-            renamed_whys(&mut line.uncounted);
-        }
-    }
-    lines.iter_mut().for_each(|line| renamed_whys(&mut line.uncounted));
-    lines
-}
-
-/// A window that touched the account and that the money depends on holds it back until it is closed and signed off.
-fn window_blockers(lines: &[Line], windows: &[overlay::Laid<'_>]) -> Vec<Blocker> {
-    let mut blockers = Vec::new();
-    let touched = |laid: &&overlay::Laid<'_>| laid.matters() && lines.iter().any(|line| line.window == laid.window.id);
-    for laid in windows.iter().filter(touched) {
-        let window = laid.window.id;
-        if laid.window.end.is_none() {
-            blockers.push(Blocker::WindowOpen { window });
-        }
-        if !laid.window.is_confirmed() {
-            let mut said = laid.window.reports.iter().map(|report| (report.start, report.end));
-            let first = said.next();
-            let agreed = said.all(|one| Some(one) == first);
-            blockers.push(if agreed {
-                Blocker::WindowNotConfirmed { window }
-            } else {
-                Blocker::WindowDisputed { window }
-            });
-        }
-    }
-    blockers
-}
-
-fn total(groups: &[Group], lines: &[Line], period: Interval, terms: &Terms) -> Result<Total, AssessError> {
-    let promised = schedule::promised(&terms.schedule).ok_or(AssessError::NoTiers)?;
-    let count = |counts: fn(&Group) -> bool| {
-        groups.iter().filter(|group| counts(group)).map(|group| group.mailboxes.len()).sum::<usize>()
-    };
-    let worst = groups.first();
-    Ok(Total {
-        mailboxes: count(|_| true),
-        affected: count(|group| group.counted_micros > 0),
-        missed: count(|group| group.tier.is_some()),
-        measured_micros: lines.iter().filter(|line| line.group == 0).map(|line| line.measured_micros).sum(),
-        counted_micros: worst.map_or(0, |group| group.counted_micros),
-        weighted_micros: worst.map_or(Ratio::ZERO, |group| group.weighted_micros),
-        uptime: worst.map_or(Ratio::ONE, |group| group.uptime),
-        promised,
-        allowed_micros: schedule::allowed(promised, worst.map_or(period.micros(), |group| group.promised_micros))?,
-        tier: worst.and_then(|group| group.tier),
-    })
-}
-
-/// The local days for which a fee is needed: those on which mailboxes that missed the promise were there.
-fn needed_days(groups: &[Group], zone: Zone) -> Option<(NaiveDate, NaiveDate)> {
-    let stays = || groups.iter().filter(|group| group.tier.is_some()).flat_map(|group| &group.stays);
-    let first = stays().map(|stay| stay.interval.start()).min()?;
-    let last = stays().map(|stay| stay.interval.end()).max()?;
-    Some((zone.local(first).date_naive(), zone.local(last.plus(-1)).date_naive().succ_opt()?))
-}
-
-/// What the mailboxes of each missed tier are due.
-fn parts(groups: &[Group], fees: Option<&Fees>, terms: &Terms) -> Result<Vec<Part>, AssessError> {
-    let Base::ChargedFee { of: FeeOf::AffectedMailboxes } = terms.base;
-    let Combination::SumOfMailboxes = terms.combination;
-    let mut parts = Vec::new();
-    for (tier, paid) in schedule::tiers(&terms.schedule).iter().enumerate().rev() {
-        let missed = groups.iter().filter(|group| group.tier == Some(tier));
-        let mailboxes: usize = missed.map(|group| group.mailboxes.len()).sum();
-        if mailboxes == 0 {
-            continue;
-        }
-        let fee = fees.map_or(Ratio::ZERO, |fees| fees.per_mailbox);
-        let count = Ratio::whole(i128::try_from(mailboxes).map_err(|_| Overflow)?);
-        let exact = count.times(fee)?.times(paid.credit_percent.ratio())?;
-        parts.push(Part { tier, credit_percent: paid.credit_percent, mailboxes, exact });
-    }
-    Ok(parts)
-}
-
-fn capped(exact: Ratio, fees: Option<&Fees>, inputs: &Inputs) -> Result<Ratio, AssessError> {
-    let mut capped = exact;
-    for cap in &inputs.terms.caps {
-        let most = match cap {
-            Cap::PercentOfPeriodFee { percent } => {
-                fees.map_or(Ratio::ZERO, |fees| fees.whole).times(percent.ratio())?
-            }
-            Cap::AmountPerPeriod { amount } => {
-                Money::zero(inputs.account.currency).plus(*amount)?;
-                Ratio::try_from(amount.decimal())?
-            }
-        };
-        if capped.compared(most)? == Ordering::Greater {
-            capped = most;
-        }
-    }
-    Ok(capped)
-}
-
-fn outcome(capped: Ratio, total: &Total, lines: &[Line], inputs: &Inputs) -> Result<Outcome, AssessError> {
-    let RoundingTerms { mode, at: RoundingPoint::AccountTotal } = inputs.terms.rounding;
-    let amount = Money::rounded(capped.for_rounding()?, inputs.account.currency, mode)?;
-    let why = if amount.is_positive() {
-        return Ok(Outcome::Credit { amount });
-    } else if total.mailboxes == 0 {
-        NothingWhy::NoMailboxes
-    } else if lines.is_empty() {
-        NothingWhy::NoOutage
-    } else if total.affected == 0 {
-        NothingWhy::NothingCounted
-    } else if total.missed == 0 {
-        NothingWhy::PromiseKept
-    } else {
-        NothingWhy::NothingToCredit
-    };
-    Ok(Outcome::NothingDue { why })
+    Ok(slices)
 }

@@ -1,93 +1,200 @@
 //! The base of a sum: what was really charged for the days of a period.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-use super::assess::{AssessError, Blocker, Fees};
+use super::assess::AssessError;
+use super::assessment::{Blocker, Fees};
 use super::charge::Charge;
-use super::money::Currency;
-use super::period::Month;
+use super::money::{Currency, Money};
 use super::ratio::Ratio;
+use super::remedy::{ChargeChoice, Tax};
 
-/// The fee of the month. A charge for more days than the month gives its share by days. Where days of `needed` have no
-/// charge, or more than one, the blockers say so; the fee is then made of what there is.
-pub(super) fn fees(
-    charges: &[Charge],
-    month: Month,
-    needed: (NaiveDate, NaiveDate),
-    currency: Currency,
-) -> Result<(Option<Fees>, Vec<Blocker>), AssessError> {
-    let charges = distinct(charges, month, currency)?;
-    let mut days: Vec<NaiveDate> = charges
-        .iter()
-        .flat_map(|charge| [charge.service_from, charge.service_to])
-        .chain([needed.0, needed.1])
-        .collect();
-    days.extend([month.first_day(), month.next().first_day()]);
-    days.retain(|day| (month.first_day()..=month.next().first_day()).contains(day));
-    days.sort_unstable();
-    days.dedup();
-    let mut blockers: Vec<Blocker> = Vec::new();
-    let (mut per_mailbox, mut whole) = (Ratio::ZERO, Ratio::ZERO);
-    for (from, to) in days.iter().zip(days.iter().skip(1)) {
-        let on: Vec<&&Charge> =
-            charges.iter().filter(|charge| charge.service_from <= *from && *to <= charge.service_to).collect();
-        let (mut gross, mut quantity) = (Ratio::ZERO, 0i128);
-        for charge in &on {
-            gross = gross.plus(share(charge, *from, *to)?)?;
-            quantity += i128::from(charge.quantity);
-        }
-        if on.is_empty() {
-            if needed.0 <= *from && *to <= needed.1 {
-                missing(&mut blockers, *from, *to);
+/// The days for which a fee is needed (from the first up to but not including the second), and whose.
+#[derive(Clone, Debug)]
+pub(super) struct Needed<'a> {
+    pub days: (NaiveDate, NaiveDate),
+    /// Mailboxes that need their fee.
+    pub mailboxes: BTreeSet<&'a str>,
+}
+
+/// Charges, and the days of the period that a fee is for.
+#[derive(Clone, Debug)]
+pub(super) struct Charged<'a> {
+    charges: Vec<&'a Charge>,
+    period: (NaiveDate, NaiveDate),
+    tax: Tax,
+}
+
+impl<'a> Charged<'a> {
+    /// The charges that touch the days of the period, each once, by their first day.
+    pub fn of(
+        charges: &'a [Charge],
+        period: (NaiveDate, NaiveDate),
+        tax: Tax,
+        currency: Currency,
+    ) -> Result<Self, AssessError> {
+        let mut distinct: BTreeMap<(NaiveDate, &str), &Charge> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, &Charge> = BTreeMap::new();
+        for charge in charges {
+            if *seen.entry(charge.number.as_str()).or_insert(charge) != charge {
+                return Err(AssessError::ChargeTwice { number: charge.number.clone() });
             }
-            continue;
+            if charge.service_from >= charge.service_to || charge.quantity == 0 {
+                return Err(AssessError::ChargeForNothing { number: charge.number.clone() });
+            }
+            if charge.gross.currency() != currency {
+                return Err(AssessError::OtherCurrency {
+                    number: charge.number.clone(),
+                    charged: charge.gross.currency(),
+                    account: currency,
+                });
+            }
+            if charge.service_from < period.1 && period.0 < charge.service_to {
+                distinct.insert((charge.service_from, charge.number.as_str()), charge);
+            }
         }
-        if on.len() > 1 {
-            let overlap = Blocker::ChargesOverlap { numbers: on.iter().map(|charge| charge.number.clone()).collect() };
-            if !blockers.contains(&overlap) {
+        Ok(Charged { charges: distinct.into_values().collect(), period, tax })
+    }
+
+    /// The fees of the period by the terms' choice of charges. A charge for more days than the period gives its share by days.
+    /// Where days that are needed have no charge, or more than one for the same thing, the blockers say so; the fee is then
+    /// made of what there is.
+    pub fn fees(
+        &self,
+        choice: &ChargeChoice,
+        needed: &Needed<'_>,
+    ) -> Result<(Option<Fees>, Vec<Blocker>), AssessError> {
+        let listed = |items: &[String], charge: &Charge| charge.item.as_ref().is_some_and(|item| items.contains(item));
+        match choice {
+            ChargeChoice::All => self.of_charges(&self.charges, needed),
+            ChargeChoice::Only(items) => {
+                let chosen: Vec<&Charge> =
+                    self.charges.iter().copied().filter(|charge| listed(items, charge)).collect();
+                self.of_charges(&chosen, needed)
+            }
+            ChargeChoice::GreaterOf(items) => {
+                let mut best: Option<(Option<Fees>, Vec<Blocker>)> = None;
+                for item in items {
+                    let chosen: Vec<&Charge> = self
+                        .charges
+                        .iter()
+                        .copied()
+                        .filter(|charge| listed(std::slice::from_ref(item), charge))
+                        .collect();
+                    let one = self.of_charges(&chosen, needed)?;
+                    let worth = |of: &(Option<Fees>, Vec<Blocker>)| of.0.as_ref().map(|fees| fees.whole);
+                    let is_more = match (best.as_ref().and_then(worth), worth(&one)) {
+                        (None, _) => best.is_none() || worth(&one).is_some(),
+                        (Some(_), None) => false,
+                        (Some(most), Some(whole)) => whole.compared(most)? == std::cmp::Ordering::Greater,
+                    };
+                    if is_more {
+                        best = Some(one);
+                    }
+                }
+                Ok(best.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Everything charged for the period, in major units.
+    pub fn whole(&self) -> Result<Ratio, AssessError> {
+        self.charges.iter().try_fold(Ratio::ZERO, |sum, charge| {
+            let (from, to) = (charge.service_from.max(self.period.0), charge.service_to.min(self.period.1));
+            Ok(sum.plus(self.share(charge, from, to)?)?)
+        })
+    }
+
+    fn of_charges(
+        &self,
+        charges: &[&Charge],
+        needed: &Needed<'_>,
+    ) -> Result<(Option<Fees>, Vec<Blocker>), AssessError> {
+        let owns = |charge: &&&Charge| charge.item.as_deref().is_some_and(|item| needed.mailboxes.contains(item));
+        let owners: BTreeSet<&str> = charges.iter().filter(owns).filter_map(|charge| charge.item.as_deref()).collect();
+        let mut blockers = Vec::new();
+        let mut own = BTreeMap::new();
+        for owner in &owners {
+            let theirs: Vec<&Charge> =
+                charges.iter().copied().filter(|charge| charge.item.as_deref() == Some(owner)).collect();
+            let pool = self.pool(&theirs, Some(needed.days), &mut blockers)?;
+            own.insert((*owner).to_owned(), pool.whole);
+        }
+        let shared: Vec<&Charge> = charges.iter().copied().filter(|charge| !owns(&charge)).collect();
+        let is_shared = owners.is_empty() || needed.mailboxes.iter().any(|mailbox| !owners.contains(mailbox));
+        let pool = self.pool(&shared, is_shared.then_some(needed.days), &mut blockers)?;
+        let whole = own.values().try_fold(pool.whole, |sum, one| sum.plus(*one))?;
+        let numbers: Vec<String> = charges.iter().map(|charge| charge.number.clone()).collect();
+        let fees = Fees { per_mailbox: pool.per_mailbox, own, whole, charges: numbers };
+        Ok(((!charges.is_empty()).then_some(fees), blockers))
+    }
+
+    /// The fee of charges that belong together, day by day.
+    fn pool(
+        &self,
+        charges: &[&Charge],
+        needed: Option<(NaiveDate, NaiveDate)>,
+        blockers: &mut Vec<Blocker>,
+    ) -> Result<Pool, AssessError> {
+        let (first, after) = self.period;
+        let mut days: Vec<NaiveDate> =
+            charges.iter().flat_map(|charge| [charge.service_from, charge.service_to]).chain([first, after]).collect();
+        days.extend(needed.into_iter().flat_map(|(from, to)| [from, to]));
+        days.retain(|day| (first..=after).contains(day));
+        days.sort_unstable();
+        days.dedup();
+        let mut pool = Pool { per_mailbox: Ratio::ZERO, whole: Ratio::ZERO };
+        for (from, to) in days.iter().zip(days.iter().skip(1)) {
+            let on: Vec<&&Charge> =
+                charges.iter().filter(|charge| charge.service_from <= *from && *to <= charge.service_to).collect();
+            let (mut amount, mut quantity) = (Ratio::ZERO, 0i128);
+            for charge in &on {
+                amount = amount.plus(self.share(charge, *from, *to)?)?;
+                quantity += i128::from(charge.quantity);
+            }
+            if on.is_empty() {
+                if needed.is_some_and(|needed| needed.0 <= *from && *to <= needed.1) {
+                    missing(blockers, *from, *to);
+                }
+                continue;
+            }
+            let alike = |charge: &&&&Charge| on.iter().filter(|other| other.item == charge.item).count() > 1;
+            let numbers: Vec<String> = on.iter().filter(alike).map(|charge| charge.number.clone()).collect();
+            let overlap = Blocker::ChargesOverlap { numbers: numbers.clone() };
+            if !numbers.is_empty() && !blockers.contains(&overlap) {
                 blockers.push(overlap);
             }
+            pool.whole = pool.whole.plus(amount)?;
+            pool.per_mailbox = pool.per_mailbox.plus(amount.over(Ratio::whole(quantity))?)?;
         }
-        whole = whole.plus(gross)?;
-        per_mailbox = per_mailbox.plus(gross.over(Ratio::whole(quantity))?)?;
+        Ok(pool)
     }
-    let numbers: Vec<String> = charges.iter().map(|charge| charge.number.clone()).collect();
-    Ok(((!numbers.is_empty()).then_some(Fees { per_mailbox, whole, charges: numbers }), blockers))
+
+    /// What of a charge is for the days from `from` up to but not including `to`, in major units.
+    fn share(&self, charge: &Charge, from: NaiveDate, to: NaiveDate) -> Result<Ratio, AssessError> {
+        let days = |from: NaiveDate, to: NaiveDate| Ratio::whole((to - from).num_days());
+        let part = days(from, to).over(days(charge.service_from, charge.service_to))?;
+        let amount: Money = match self.tax {
+            Tax::Included => charge.gross,
+            Tax::Excluded => charge.net,
+        };
+        Ok(Ratio::try_from(amount.decimal())?.times(part)?)
+    }
 }
 
-/// The charges that touch the month, each once, by their first day.
-fn distinct(charges: &[Charge], month: Month, currency: Currency) -> Result<Vec<&Charge>, AssessError> {
-    let mut distinct: BTreeMap<(NaiveDate, &str), &Charge> = BTreeMap::new();
-    let mut seen: BTreeMap<&str, &Charge> = BTreeMap::new();
-    for charge in charges {
-        if *seen.entry(charge.number.as_str()).or_insert(charge) != charge {
-            return Err(AssessError::ChargeTwice { number: charge.number.clone() });
-        }
-        if charge.service_from >= charge.service_to || charge.quantity == 0 {
-            return Err(AssessError::ChargeForNothing { number: charge.number.clone() });
-        }
-        if charge.gross.currency() != currency {
-            return Err(AssessError::OtherCurrency {
-                number: charge.number.clone(),
-                charged: charge.gross.currency(),
-                account: currency,
-            });
-        }
-        if charge.service_from < month.next().first_day() && month.first_day() < charge.service_to {
-            distinct.insert((charge.service_from, charge.number.as_str()), charge);
-        }
-    }
-    Ok(distinct.into_values().collect())
+/// What charges that belong together come to.
+struct Pool {
+    per_mailbox: Ratio,
+    whole: Ratio,
 }
 
-/// What of a charge is for the days from `from` up to but not including `to`, in major units.
-fn share(charge: &Charge, from: NaiveDate, to: NaiveDate) -> Result<Ratio, AssessError> {
-    let days = |from: NaiveDate, to: NaiveDate| Ratio::whole((to - from).num_days());
-    let units = Ratio::whole(10i64.pow(charge.gross.currency().decimals()));
-    let part = days(from, to).over(days(charge.service_from, charge.service_to))?;
-    Ok(Ratio::whole(charge.gross.minor()).over(units)?.times(part)?)
+impl Fees {
+    /// The fee of one mailbox.
+    pub fn of(&self, mailbox: &str) -> Ratio {
+        self.own.get(mailbox).copied().unwrap_or(self.per_mailbox)
+    }
 }
 
 /// Adds the days without a charge, joined to those just before them.
@@ -115,6 +222,7 @@ mod tests {
         let gross = Money::parse(gross, currency).unwrap();
         Charge {
             number: number.to_owned(),
+            item: None,
             invoiced_on: day(from),
             service_from: day(from),
             service_to: day(to),
@@ -128,8 +236,10 @@ mod tests {
     }
 
     fn october(charges: &[Charge]) -> (Option<Fees>, Vec<Blocker>) {
-        let needed = (day("2026-10-01"), day("2026-11-01"));
-        fees(charges, "2026-10".parse().unwrap(), needed, "NZD".parse().unwrap()).unwrap()
+        let period = (day("2026-10-01"), day("2026-11-01"));
+        let needed = Needed { days: period, mailboxes: BTreeSet::from(["box"]) };
+        let charged = Charged::of(charges, period, Tax::Included, "NZD".parse().unwrap()).unwrap();
+        charged.fees(&ChargeChoice::All, &needed).unwrap()
     }
 
     #[test]
@@ -170,10 +280,10 @@ mod tests {
 
     #[test]
     fn a_charge_that_contradicts_itself_or_the_account_is_an_error() {
-        let month = "2026-10".parse().unwrap();
-        let needed = (day("2026-10-01"), day("2026-11-01"));
-        let error =
-            |charges: &[Charge], currency: &str| fees(charges, month, needed, currency.parse().unwrap()).unwrap_err();
+        let period = (day("2026-10-01"), day("2026-11-01"));
+        let error = |charges: &[Charge], currency: &str| {
+            Charged::of(charges, period, Tax::Included, currency.parse().unwrap()).unwrap_err()
+        };
         let one = charge("1", "2026-10-01", "2026-11-01", 1, "1.00");
         let other = Charge { quantity: 2, ..one.clone() };
         assert!(matches!(error(&[one.clone(), other], "NZD"), AssessError::ChargeTwice { .. }));
@@ -182,5 +292,24 @@ mod tests {
         assert!(matches!(error(&[none], "NZD"), AssessError::ChargeForNothing { .. }));
         let never = Charge { service_to: one.service_from, ..one };
         assert!(matches!(error(&[never], "NZD"), AssessError::ChargeForNothing { .. }));
+    }
+
+    #[test]
+    fn a_charge_for_a_mailbox_is_its_fee_and_the_terms_choose_among_items() {
+        let of = |item: &str, charge: Charge| Charge { item: Some(item.to_owned()), ..charge };
+        let charges = [
+            of("port", charge("1", "2026-10-01", "2026-11-01", 1, "10.00")),
+            of("usage", charge("2", "2026-10-01", "2026-11-01", 1, "14.50")),
+            of("box", charge("3", "2026-10-01", "2026-11-01", 1, "7.00")),
+        ];
+        let period = (day("2026-10-01"), day("2026-11-01"));
+        let needed = Needed { days: period, mailboxes: BTreeSet::from(["box"]) };
+        let charged = Charged::of(&charges, period, Tax::Included, "NZD".parse().unwrap()).unwrap();
+        let of = |choice: ChargeChoice| charged.fees(&choice, &needed).unwrap().0.unwrap();
+        assert_eq!(of(ChargeChoice::All).of("box").to_string(), "7");
+        let items = || vec!["port".to_owned(), "usage".to_owned()];
+        assert_eq!(of(ChargeChoice::Only(items())).whole.to_string(), "24.5");
+        assert_eq!(of(ChargeChoice::GreaterOf(items())).whole.to_string(), "14.5");
+        assert_eq!(charged.whole().unwrap().to_string(), "31.5");
     }
 }

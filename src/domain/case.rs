@@ -1,19 +1,21 @@
 //! Case files: terms, an account, what happened and what must come out, in one document that stands alone.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::assess::{AccountFacts, AssessError, Assessment, Blocker, Inputs, NothingWhy, Outcome};
+use super::assess::{AccountFacts, Agreement, AssessError, Event, Given, History, Inputs, Pause, Sample};
+use super::calendar::Calendar;
 use super::charge::Charge;
 use super::document;
+use super::expect::Expect;
 use super::ids::WindowId;
-use super::period::{Month, Zone};
+use super::period::{ServicePeriod, Zone};
 use super::placement::{MailboxHistory, PlacementEvent};
-use super::ratio::Ratio;
 use super::receipt::{Receipt, StepName};
 use super::refusal::Refusal;
-use super::terms::{Percent, Terms};
-use super::time::{Instant, MINUTE};
-use super::window::{Announcement, Capability, Impact, OutageWindow, Report, Scope, WindowState};
+use super::terms::Terms;
+use super::time::Instant;
+use super::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 
 /// The most mailboxes that one case may have.
 const MOST_MAILBOXES: u32 = 100_000;
@@ -30,14 +32,42 @@ pub struct Case {
     pub account: AccountFacts,
     pub operator_zone: Zone,
     pub subscription: String,
+    /// The last day of the subscription's term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_ends: Option<NaiveDate>,
     pub plan: String,
-    pub period: Month,
+    pub period: ServicePeriod,
     pub as_of: Instant,
     pub terms_version: i32,
     pub terms: Terms,
+    /// From when on `terms` were in force, where others were before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_from: Option<Instant>,
+    /// Terms that were in force before, where the period saw several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_terms: Vec<Agreement>,
     pub mailboxes: Vec<CaseMailboxes>,
     pub windows: Vec<CaseWindow>,
     pub charges: Vec<Charge>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<Calendar>,
+    /// When the customer reported that something did not work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<Instant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circumstances: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub already_given: Vec<Given>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Instant>,
     pub expect: Expect,
 }
 
@@ -67,6 +97,9 @@ pub struct CaseWindow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Instant>,
     pub impact: Impact,
+    /// How many were hit, of how many; all unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<Announcement>,
     #[serde(default)]
@@ -85,54 +118,6 @@ pub enum CaseState {
     Retracted,
 }
 
-/// What must come out. Whatever is given is compared, in the order of the sum.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// The lines, by the names of their windows, with minutes: all of them, by start.
-    #[serde(default)]
-    pub lines: Option<Vec<ExpectLine>>,
-    /// Minutes that count, weighed, of the worst mailbox.
-    #[serde(default)]
-    pub down_minutes: Option<Ratio>,
-    #[serde(default)]
-    pub promised_minutes: Option<Ratio>,
-    /// Compared after rounding half up to the places that it is written with.
-    #[serde(default)]
-    pub uptime_percent: Option<String>,
-    #[serde(default)]
-    pub affected: Option<usize>,
-    #[serde(default)]
-    pub missed: Option<usize>,
-    /// Of the worst mailbox; 0 where the promise was kept.
-    #[serde(default)]
-    pub credit_percent: Option<Percent>,
-    #[serde(default)]
-    pub fee_per_mailbox: Option<Ratio>,
-    /// The sum before caps and rounding, in major units.
-    #[serde(default)]
-    pub exact: Option<Ratio>,
-    /// The sum after caps.
-    #[serde(default)]
-    pub capped: Option<Ratio>,
-    /// The amount without its currency; zero where nothing is due.
-    #[serde(default)]
-    pub credit: Option<String>,
-    #[serde(default)]
-    pub nothing: Option<NothingWhy>,
-    /// Everything that holds the account back, by kind; an empty list says that nothing does.
-    #[serde(default)]
-    pub blockers: Option<Vec<String>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpectLine {
-    pub window: String,
-    pub minutes: Ratio,
-    pub counted: Ratio,
-}
-
 /// What came of a case.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseReport {
@@ -146,7 +131,8 @@ pub struct CaseReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CaseDifference {
     pub step: StepName,
-    pub what: &'static str,
+    /// What was expected of it, such as `credit` or `strands/0/uptime_percent`.
+    pub what: String,
     pub expected: String,
     pub found: String,
 }
@@ -169,17 +155,31 @@ impl Case {
 
     /// The case's facts as the engine takes them.
     pub fn inputs(&self) -> Inputs {
+        let last = Agreement {
+            from: self.terms_from.unwrap_or(Instant::MIN),
+            plan: self.plan.clone(),
+            terms_version: self.terms_version,
+            terms: self.terms.clone(),
+        };
         Inputs {
             account: self.account.clone(),
             operator_zone: self.operator_zone,
             subscription: self.subscription.clone(),
-            plan: self.plan.clone(),
+            term_ends: self.term_ends,
             period: self.period,
-            terms_version: self.terms_version,
-            terms: self.terms.clone(),
+            agreements: self.earlier_terms.iter().cloned().chain([last]).collect(),
             mailboxes: self.mailboxes.iter().flat_map(CaseMailboxes::histories).collect(),
             windows: self.windows.iter().map(|window| window.window(self.as_of)).collect(),
             charges: self.charges.clone(),
+            calendars: self.calendars.clone(),
+            reports: self.reports.clone(),
+            pauses: self.pauses.clone(),
+            samples: self.samples.clone(),
+            events: self.events.clone(),
+            circumstances: self.circumstances.clone(),
+            already_given: self.already_given.clone(),
+            history: self.history,
+            requested_at: self.requested_at,
             as_of: self.as_of,
         }
     }
@@ -188,13 +188,27 @@ impl Case {
     pub fn evaluate(&self) -> Result<CaseReport, NotACase> {
         self.refuse_unusable()?;
         let receipt = Receipt::of(self.inputs())?;
-        let differences = self.compared(&receipt.assessment);
+        let differences = self.expect.compared(self, &receipt);
         Ok(CaseReport { title: self.title.clone(), agrees: differences.is_empty(), differences, receipt })
     }
 
     fn refuse_unusable(&self) -> Result<(), NotACase> {
-        if let Some(finding) = self.terms.lint().first() {
-            return Err(NotACase::Unusable(format!("/terms{}: {}", finding.pointer, finding.message)));
+        let all = self.earlier_terms.iter().enumerate().map(|(index, one)| (format!("/earlier_terms/{index}/terms"), &one.terms));
+        for (at, terms) in all.chain([("/terms".to_owned(), &self.terms)]) {
+            if let Some(finding) = terms.lint().first() {
+                return Err(NotACase::Unusable(format!("{at}{}: {}", finding.pointer, finding.message)));
+            }
+        }
+        for window in &self.windows {
+            if let Some(why) = window.reach.and_then(|reach| reach.check().err()) {
+                return Err(NotACase::Unusable(format!("window {}: {why}", window.name)));
+            }
+        }
+        for calendar in &self.calendars {
+            if let Some(error) = calendar.check().first() {
+                let (name, at, why) = (&calendar.name, &error.pointer, &error.message);
+                return Err(NotACase::Unusable(format!("calendar {name}: {at}: {why}")));
+            }
         }
         if self.mailboxes.iter().map(|some| u64::from(some.count)).sum::<u64>() > u64::from(MOST_MAILBOXES) {
             return Err(NotACase::Unusable(format!("a case may have at most {MOST_MAILBOXES} mailboxes")));
@@ -205,104 +219,10 @@ impl Case {
         Ok(())
     }
 
-    fn compared(&self, sum: &Assessment) -> Vec<CaseDifference> {
-        let (expect, total) = (&self.expect, &sum.total);
-        let minutes = |micros: Ratio| micros.over(Ratio::whole(MINUTE)).unwrap_or(micros);
-        let promised = sum.groups.first().map_or(sum.period.micros(), |group| group.promised_micros);
-        let tier = sum.parts.iter().find(|part| Some(part.tier) == total.tier);
-        let tier = tier.map_or(Ratio::ZERO, |part| part.credit_percent.ratio());
-        let fee = sum.fees.as_ref().map_or(Ratio::ZERO, |fees| fees.per_mailbox);
-        let mut compare = Comparison::default();
-        if let Some(lines) = &expect.lines {
-            compare.text(StepName::Joined, "lines", Some(spelled(lines)), spelled(&self.found_lines(sum)));
-        }
-        compare.ratio(StepName::Weighted, "down_minutes", expect.down_minutes, minutes(total.weighted_micros));
-        compare.ratio(StepName::Measured, "promised_minutes", expect.promised_minutes, minutes(Ratio::whole(promised)));
-        if let Some(expected) = &expect.uptime_percent {
-            let places = expected.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-            let percent = total.uptime.times(Ratio::whole(100)).unwrap_or(total.uptime);
-            let found = percent.shown(u32::try_from(places).unwrap_or(12).min(12));
-            compare.text(StepName::Measured, "uptime_percent", Some(expected.clone()), found);
-        }
-        compare.text(StepName::Measured, "affected", expect.affected.map(text), text(total.affected));
-        compare.text(StepName::Schedule, "missed", expect.missed.map(text), text(total.missed));
-        compare.ratio(StepName::Schedule, "credit_percent", expect.credit_percent.map(Percent::ratio), tier);
-        compare.ratio(StepName::Base, "fee_per_mailbox", expect.fee_per_mailbox, fee);
-        compare.ratio(StepName::Combined, "exact", expect.exact, sum.exact);
-        compare.ratio(StepName::Caps, "capped", expect.capped, sum.capped);
-        let (amount, nothing) = match &sum.outcome {
-            Outcome::Credit { amount } => (*amount, None),
-            Outcome::NothingDue { why } => (super::money::Money::zero(self.account.currency), Some(*why)),
-        };
-        compare.text(StepName::Rounded, "credit", expect.credit.clone(), amount.digits());
-        if let Some(expected) = expect.nothing {
-            let found = nothing.map_or_else(|| "a credit".to_owned(), |why| format!("{why:?}"));
-            compare.text(StepName::Payout, "nothing", Some(format!("{expected:?}")), found);
-        }
-        let kinds = |blockers: &[Blocker]| blockers.iter().map(kind).collect::<Vec<_>>().join(", ");
-        compare.text(
-            StepName::Payout,
-            "blockers",
-            expect.blockers.as_ref().map(|expected| expected.join(", ")),
-            kinds(&sum.blockers),
-        );
-        compare.differences
-    }
-
-    fn found_lines(&self, sum: &Assessment) -> Vec<ExpectLine> {
-        let minutes = |micros: i64| Ratio::new(micros.into(), MINUTE.into()).unwrap_or(Ratio::ZERO);
-        let name = |id: WindowId| {
-            let named = self.windows.iter().find(|window| window.id() == id);
-            named.map_or_else(|| id.to_string(), |window| window.name.clone())
-        };
-        sum.lines
-            .iter()
-            .map(|line| ExpectLine {
-                window: name(line.window),
-                minutes: minutes(line.measured_micros),
-                counted: minutes(line.counted_micros),
-            })
-            .collect()
-    }
-}
-
-#[derive(Default)]
-struct Comparison {
-    differences: Vec<CaseDifference>,
-}
-
-impl Comparison {
-    fn text(&mut self, step: StepName, what: &'static str, expected: Option<String>, found: String) {
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            self.differences.push(CaseDifference { step, what, expected, found });
-        }
-    }
-
-    fn ratio(&mut self, step: StepName, what: &'static str, expected: Option<Ratio>, found: Ratio) {
-        self.text(step, what, expected.map(|expected| expected.to_string()), found.to_string());
-    }
-}
-
-fn text(count: usize) -> String {
-    count.to_string()
-}
-
-fn spelled(lines: &[ExpectLine]) -> String {
-    let spelled: Vec<String> =
-        lines.iter().map(|line| format!("{}: {} counted {}", line.window, line.minutes, line.counted)).collect();
-    spelled.join("; ")
-}
-
-fn kind(blocker: &Blocker) -> &'static str {
-    match blocker {
-        Blocker::PeriodNotOver { .. } => "period_not_over",
-        Blocker::WindowOpen { .. } => "window_open",
-        Blocker::WindowNotConfirmed { .. } => "window_not_confirmed",
-        Blocker::WindowDisputed { .. } => "window_disputed",
-        Blocker::ContestedPlacement { .. } => "contested_placement",
-        Blocker::MissingCharge { .. } => "missing_charge",
-        Blocker::ChargesOverlap { .. } => "charges_overlap",
-        Blocker::TermsMissing { .. } => "terms_missing",
+    /// The name of a window of this case.
+    pub(super) fn window_name(&self, id: WindowId) -> String {
+        let named = self.windows.iter().find(|window| window.id() == id);
+        named.map_or_else(|| id.to_string(), |window| window.name.clone())
     }
 }
 
@@ -329,6 +249,7 @@ impl CaseWindow {
             start: self.start,
             end: self.end,
             impact: self.impact,
+            reach: self.reach,
             planned: self.planned,
             state: match self.state {
                 CaseState::Provisional => WindowState::Provisional,

@@ -12,6 +12,10 @@ use super::money::Money;
 pub struct Charge {
     /// The invoice line's own number, unique within the account.
     pub number: String,
+    /// What it is for, where terms tell charges apart: a mailbox or component by its name, `usage`, `standard`. A charge for a
+    /// mailbox is the fee of that mailbox; others are shared by all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
     pub invoiced_on: NaiveDate,
     /// The first day of service, and the first day after it.
     pub service_from: NaiveDate,

@@ -3,10 +3,12 @@
 //! An amount and its currency are one value. Adding two currencies is a refusal. What comes out of a multiplication is a
 //! [`Decimal`] that is not money yet: it becomes money by [`Money::rounded`], which names its mode.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use rust_decimal::{Decimal, RoundingStrategy};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The largest amount that one value may hold, in minor units: ten million of a currency with two decimals, times a
@@ -63,6 +65,20 @@ impl Serialize for Currency {
     }
 }
 
+impl JsonSchema for Currency {
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[A-Z]{3}$",
+            "description": "A currency code of ISO 4217, such as NZD.",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
@@ -70,7 +86,7 @@ impl<'de> Deserialize<'de> for Currency {
 }
 
 /// How an amount that lies between two minor units becomes one of them. Terms say which; nothing rounds by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rounding {
     /// To the nearest, and from the middle away from zero: 3.125 becomes 3.13.

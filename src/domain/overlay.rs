@@ -2,16 +2,35 @@
 //! each window does not.
 //!
 //! The steps from the capability rule to the weights of [`super::assess`] are here, for one history at a time. The time is cut
-//! into atoms, each with the same windows from its start to its end, and each atom is judged on its own; only the minimum
-//! length looks at neighbours.
+//! into atoms, each with the same windows from its start to its end, and each atom is judged on its own; then those that
+//! join are looked at as one outage, for what depends on its report, its length and its edges.
 
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::assess::{AssessError, Inputs, Notice, Piece, PieceKind, Stay, Uncounted, Why};
-use super::placement::{MailboxHistory, PlacementEvent};
-use super::terms::{Degraded, Delayed, Down, MILLION, MinimumOf, Planned, Rule, Terms};
-use super::time::{HOUR, Instant, Interval, IntervalSet, SECOND};
-use super::window::{Impact, OutageWindow};
+use super::assess::{AssessError, Inputs};
+use super::assessment::{Blocker, Notice, Piece, PieceKind, Uncounted, Why};
+use super::excuse::{self, Outside};
+use super::ratio::{Overflow, Ratio};
+use super::remedy::{Degraded, Delayed, Down, LengthOf, OutageLength, Reach, Rule};
+use super::terms::{Edges, Terms};
+use super::time::{Instant, Interval, IntervalSet, SECOND};
+use super::window::{Capability, Impact, OutageWindow};
+
+/// What time is judged against: a remedy, and the time in which one version of the terms judges it.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    pub down: &'a Down,
+    /// What is promised here: the remedy's capabilities, or the one of them that is judged alone.
+    pub capabilities: &'a [Capability],
+    pub length: OutageLength,
+    pub edges: Edges,
+    /// The period, or the part of it that is judged.
+    pub span: Interval,
+    /// Only outages that began in this time count; none where that does not matter.
+    pub began: Option<Interval>,
+    pub outside: &'a Outside,
+}
 
 /// A window with what the terms make of it.
 #[derive(Debug)]
@@ -22,7 +41,7 @@ pub(super) struct Laid<'a> {
     /// The time that it excuses, within its own.
     excuses: Option<Interval>,
     standing: Standing,
-    /// Which of the promised capabilities it takes: indexes into the terms' list.
+    /// Which of the promised capabilities it takes: indexes into the frame's list.
     takes: Vec<usize>,
 }
 
@@ -30,13 +49,32 @@ pub(super) struct Laid<'a> {
 enum Standing {
     /// It never counts.
     Not(Why),
-    /// It counts, each microsecond as this many millionths of one.
-    Counts(i64),
+    /// It counts, each microsecond as this part of one.
+    Counts(Weight),
 }
 
-/// What the terms make of each window that matters to `period`, by start. A window that neither touches the period nor
-/// joins, through others, to one that does, cannot change the sum and is left out.
-pub(super) fn windows<'a>(inputs: &'a Inputs, period: Interval) -> Result<(Vec<Laid<'a>>, Interval), AssessError> {
+/// A part of one, above zero and at most 1. Its figures are small enough to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Weight(Ratio);
+
+impl Ord for Weight {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.compared(other.0).unwrap_or(Ordering::Equal)
+    }
+}
+
+impl PartialOrd for Weight {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The newest version of each window, by start; and the period with all time that windows join to it without a gap. A window
+/// that neither touches the period nor joins, through others, to one that does, cannot change the sum and is left out.
+pub(super) fn timed(
+    inputs: &Inputs,
+    period: Interval,
+) -> Result<(Vec<(Interval, &OutageWindow)>, Interval), AssessError> {
     let mut newest: BTreeMap<_, &OutageWindow> = BTreeMap::new();
     for window in &inputs.windows {
         let held = newest.entry(window.id).or_insert(window);
@@ -53,10 +91,9 @@ pub(super) fn windows<'a>(inputs: &'a Inputs, period: Interval) -> Result<(Vec<L
     timed.sort_unstable_by_key(|(interval, window)| (*interval, window.id));
     let horizon = horizon(period, &timed);
     timed.retain(|(interval, _)| interval.intersection(horizon).is_some());
-    Ok((timed.into_iter().map(|(interval, window)| laid(window, interval, &inputs.terms)).collect(), horizon))
+    Ok((timed, horizon))
 }
 
-/// The period, and all time that windows join to it without a gap.
 fn horizon(period: Interval, timed: &[(Interval, &OutageWindow)]) -> Interval {
     let (mut start, mut end) = (period.start(), period.end());
     let mut grew = true;
@@ -74,9 +111,26 @@ fn horizon(period: Interval, timed: &[(Interval, &OutageWindow)]) -> Interval {
     Interval::new(start, end).unwrap_or(period)
 }
 
-fn laid<'a>(window: &'a OutageWindow, interval: Interval, terms: &Terms) -> Laid<'a> {
-    let takes: Vec<usize> = terms
-        .down
+/// What the terms make of each window.
+pub(super) fn laid<'a>(
+    timed: &[(Interval, &'a OutageWindow)],
+    frame: &Frame<'_>,
+    inputs: &Inputs,
+    terms: &Terms,
+    period: Interval,
+    blockers: &mut Vec<Blocker>,
+) -> Vec<Laid<'a>> {
+    let mut all: Vec<Laid<'a>> = timed.iter().map(|(interval, window)| one(window, *interval, frame, terms)).collect();
+    let mut excuses: Vec<Option<Interval>> = all.iter().map(|laid| laid.excuses).collect();
+    excuse::within_allowance(&mut excuses, inputs, terms, period, blockers);
+    for (laid, excuse) in all.iter_mut().zip(excuses) {
+        laid.excuses = excuse;
+    }
+    all
+}
+
+fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, terms: &Terms) -> Laid<'a> {
+    let takes: Vec<usize> = frame
         .capabilities
         .iter()
         .enumerate()
@@ -88,43 +142,55 @@ fn laid<'a>(window: &'a OutageWindow, interval: Interval, terms: &Terms) -> Laid
     } else if takes.is_empty() {
         Standing::Not(Why::NotPromised)
     } else {
-        standing(window.impact, &terms.down)
+        standing(window, frame.down)
     };
-    let notice = window.planned.map(|planned| {
-        let notice_micros = planned.interval.start().micros() - planned.announced_at.micros();
-        let enough = match terms.planned {
-            Planned::Counts => false,
-            Planned::Excused { minimum_notice_hours, .. } => notice_micros >= i64::from(minimum_notice_hours) * HOUR,
-        };
-        Notice { announced_at: planned.announced_at, announced: planned.interval, notice_micros, enough }
-    });
+    let notice = excuse::notice(window, interval, terms);
     let excuses = notice
         .filter(|notice| notice.enough && !window.is_retracted() && !takes.is_empty())
         .and_then(|notice| notice.announced.intersection(interval));
     Laid { window, interval, notice, excuses, standing, takes }
 }
 
-fn standing(impact: Impact, down: &Down) -> Standing {
-    let weight = match impact {
-        Impact::Full => MILLION,
+fn standing(window: &OutageWindow, down: &Down) -> Standing {
+    let impact = match window.impact {
+        Impact::Full => Ratio::ONE,
         Impact::Delayed { seconds } => match down.delayed {
-            Delayed::NeverCounts => 0,
+            Delayed::NeverCounts => Ratio::ZERO,
             Delayed::Counts { from_seconds, .. } if seconds < from_seconds => {
                 return Standing::Not(Why::DelayTooShort);
             }
-            Delayed::Counts { weight_percent, .. } => weight_percent.millionths(),
+            Delayed::Counts { weight_percent, .. } => weight_percent.ratio(),
         },
         Impact::Degraded { weight_bp } => match down.degraded {
-            Degraded::NeverCounts => 0,
-            Degraded::CountsInFull => MILLION,
-            Degraded::CountsByWeight => (i64::from(weight_bp) * (MILLION / 10_000)).min(MILLION),
+            Degraded::NeverCounts => Ratio::ZERO,
+            Degraded::CountsInFull => Ratio::ONE,
+            Degraded::CountsByWeight => Ratio::new(weight_bp.min(10_000).into(), 10_000).unwrap_or(Ratio::ZERO),
         },
     };
-    if weight == 0 { Standing::Not(Why::ImpactNotCounted) } else { Standing::Counts(weight) }
+    if impact.is_zero() {
+        return Standing::Not(Why::ImpactNotCounted);
+    }
+    let share = window.reach.and_then(|reach| Ratio::new(reach.hit.into(), reach.of.into()).ok());
+    let share = share.unwrap_or(Ratio::ONE);
+    let counts = match down.reach {
+        Reach::Ignored => true,
+        Reach::Weighs => share.is_positive(),
+        Reach::MoreThan { percent } => share.compared(percent.ratio()).is_ok_and(|order| order == Ordering::Greater),
+        Reach::AtLeast { hit } => window.reach.is_none_or(|reach| reach.hit >= hit),
+    };
+    if !counts {
+        return Standing::Not(Why::TooFewHit);
+    }
+    let weighs = match down.reach {
+        Reach::Weighs => share,
+        Reach::Ignored | Reach::MoreThan { .. } | Reach::AtLeast { .. } => Ratio::ONE,
+    };
+    // Both are fractions of small figures.
+    Standing::Counts(Weight(impact.times(weighs).unwrap_or(impact)))
 }
 
 impl Laid<'_> {
-    fn weight(&self) -> Option<i64> {
+    fn weight(&self) -> Option<Weight> {
         match self.standing {
             Standing::Not(_) => None,
             Standing::Counts(weight) => Some(weight),
@@ -136,79 +202,64 @@ impl Laid<'_> {
         !matches!(self.standing, Standing::Not(Why::Retracted | Why::NotPromised))
     }
 
+    fn worse(&self) -> Severity {
+        match self.window.impact {
+            Impact::Full => Severity::Full,
+            Impact::Degraded { .. } => Severity::Degraded,
+            Impact::Delayed { .. } => Severity::Delayed,
+        }
+    }
+
     /// Which of two windows a minute belongs to that both cover: the heavier, the earlier, the worse; the smallest wins.
     fn precedence(&self) -> impl Ord + use<> {
-        let worse = match self.window.impact {
-            Impact::Full => 0u8,
-            Impact::Degraded { .. } => 1,
-            Impact::Delayed { .. } => 2,
-        };
-        (std::cmp::Reverse(self.weight()), self.interval.start(), worse, self.window.id)
+        (Reverse(self.weight()), self.interval.start(), self.worse(), self.window.id)
     }
 }
 
-/// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
-pub(super) type History<'a> = (Vec<(Interval, &'a str)>, bool);
-
-/// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
-pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
-    let mut events: Vec<&PlacementEvent> = history.events.iter().collect();
-    events.sort_unstable_by(|a, b| (&a.source, a.from).cmp(&(&b.source, b.from)));
-    let mut said: Vec<(Interval, &PlacementEvent)> = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        let next = events.get(index + 1).filter(|next| next.source == event.source);
-        if let Some(next) = next
-            && next.from == event.from
-        {
-            if next.shard != event.shard {
-                return Err(AssessError::PlacementContradictsItself {
-                    mailbox: history.mailbox.clone(),
-                    source_name: event.source.clone(),
-                    from: event.from,
-                });
-            }
-            continue;
-        }
-        let until = next.map_or(horizon.end(), |next| next.from.min(horizon.end()));
-        said.extend(Interval::new(event.from.max(horizon.start()), until).ok().map(|interval| (interval, *event)));
-    }
-    let contested = said.iter().enumerate().any(|(index, (interval, event))| {
-        said.iter().skip(index + 1).any(|(other, against)| {
-            event.source != against.source
-                && event.shard != against.shard
-                && interval.intersection(*other).and_then(|shared| shared.intersection(period)).is_some()
-        })
-    });
-    Ok((joined_stays(&said), contested))
-}
-
-/// The stays, those on one shard that touch or overlap joined.
-fn joined_stays<'a>(said: &[(Interval, &'a PlacementEvent)]) -> Vec<(Interval, &'a str)> {
-    let mut stays: Vec<(&str, Interval)> =
-        said.iter().filter_map(|(interval, event)| event.shard.as_deref().map(|shard| (shard, *interval))).collect();
-    stays.sort_unstable();
-    let mut joined: Vec<(Interval, &str)> = Vec::with_capacity(stays.len());
-    for (shard, interval) in stays {
-        match joined.last_mut() {
-            Some((last, on)) if *on == shard && interval.start() <= last.end() => {
-                *last = Interval::new(last.start(), last.end().max(interval.end())).unwrap_or(*last);
-            }
-            Some(_) | None => joined.push((interval, shard)),
-        }
-    }
-    joined.sort_unstable();
-    joined
+/// How bad it was, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    Full,
+    Degraded,
+    Delayed,
 }
 
 /// One history, judged. Windows are named by their index in the list that was given.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     pub counted_micros: i64,
-    /// Microseconds times millionths.
-    pub weighted: i128,
+    pub weighted: Weighed,
     pub excused_micros: i64,
     pub felt: Vec<Felt>,
     pub pieces: Vec<Piece>,
+    /// The outages that count, by start.
+    pub outages: Vec<Outage>,
+}
+
+/// Time down that joins without a gap, as far as it counts.
+#[derive(Debug)]
+pub(super) struct Outage {
+    pub counted: IntervalSet,
+    pub weighted: Weighed,
+    pub severity: Severity,
+}
+
+/// Microseconds by their weight: exact, and cheap while there are few weights.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weighed(Vec<(Ratio, i64)>);
+
+impl Weighed {
+    fn add(&mut self, micros: i64, weight: Weight) {
+        match self.0.iter_mut().find(|(known, _)| *known == weight.0) {
+            Some((_, sum)) => *sum += micros,
+            None => self.0.push((weight.0, micros)),
+        }
+    }
+
+    /// In microseconds.
+    pub fn total(&self) -> Result<Ratio, Overflow> {
+        self.0.iter().try_fold(Ratio::ZERO, |sum, (weight, micros)| sum.plus(weight.times(Ratio::whole(*micros))?))
+    }
 }
 
 /// One window as this history felt it.
@@ -229,19 +280,28 @@ struct Atom {
     /// Whether it would be down if nothing were excused.
     down_before_cuts: bool,
     /// The window that it counts for, and its weight.
-    counts: Option<(usize, i64)>,
+    counts: Option<(usize, Weight)>,
     /// A window that excuses it, or a part of what is on it.
     excused_by: Option<usize>,
-    too_short: bool,
+    /// Why it does not count although it is down: what stands outside, or what became of the whole outage.
+    dropped: Option<Why>,
+    /// Whether it belongs to the time that is judged.
+    is_inside: bool,
 }
 
 /// Lays `windows` over `stays` and judges all time of them.
-pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], period: Interval, terms: &Terms) -> Judged {
-    let (mut atoms, active) = atoms(windows, stays, period, terms);
-    drop_short(&mut atoms, terms);
+pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Frame<'_>) -> Judged {
+    let (mut atoms, active) = atoms(windows, stays, frame);
+    let joins = |a: &Atom, b: &Atom| a.down_before_cuts && b.down_before_cuts && a.interval.end() == b.interval.start();
     let mut judged = Judged::default();
+    for outage in atoms.chunk_by_mut(joins) {
+        if outage.iter().any(|atom| atom.down_before_cuts) {
+            settle(outage, frame);
+            judged.outages.extend(remembered(outage, windows));
+        }
+    }
     for atom in &atoms {
-        record(&mut judged, atom, active.get(atom.active.clone()).unwrap_or_default(), windows, period);
+        record(&mut judged, atom, active.get(atom.active.clone()).unwrap_or_default(), windows, frame);
     }
     judged.felt.sort_unstable_by_key(|felt| felt.window);
     for felt in &mut judged.felt {
@@ -250,10 +310,11 @@ pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], period: In
     judged
 }
 
-/// The sweep: cuts at each point where a window, an excuse or the period begins or ends for this history.
-fn atoms(windows: &[Laid<'_>], stays: &[(Interval, &str)], period: Interval, terms: &Terms) -> (Vec<Atom>, Vec<usize>) {
+/// The sweep: cuts at each point where a window, an excuse, a pause or the period begins or ends for this history.
+fn atoms(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Frame<'_>) -> (Vec<Atom>, Vec<usize>) {
     // A point with a window is one where the window begins (true) or ends here; one without is only a cut.
-    let mut points: Vec<(Instant, Option<(usize, bool)>)> = vec![(period.start(), None), (period.end(), None)];
+    let mut points: Vec<(Instant, Option<(usize, bool)>)> = vec![(frame.span.start(), None), (frame.span.end(), None)];
+    points.extend(frame.outside.edges().map(|at| (at, None)));
     for (index, laid) in windows.iter().enumerate() {
         let on: IntervalSet = stays
             .iter()
@@ -277,7 +338,7 @@ fn atoms(windows: &[Laid<'_>], stays: &[(Interval, &str)], period: Interval, ter
         {
             let from = listed.len();
             listed.extend(&active);
-            atoms.push(judge_atom(interval, from..listed.len(), &active, windows, terms));
+            atoms.push(judge_atom(interval, from..listed.len(), &active, windows, frame));
         }
         since = at;
         match change {
@@ -294,18 +355,21 @@ fn judge_atom(
     range: std::ops::Range<usize>,
     active: &[usize],
     windows: &[Laid<'_>],
-    terms: &Terms,
+    frame: &Frame<'_>,
 ) -> Atom {
     let excused_by = active.iter().copied().filter(|by| excuses_at(*by, interval, windows)).min();
-    let before = lost(active.iter().copied(), windows, &terms.down);
-    let counts = match excused_by {
-        None => before,
-        Some(_) => {
+    let before = lost(active.iter().copied(), windows, frame);
+    let dropped = frame.outside.why(interval);
+    let counts = match (dropped, excused_by) {
+        (Some(_), _) => None,
+        (None, None) => before,
+        (None, Some(_)) => {
             let left = active.iter().copied().filter(|window| excuse_of(*window, active, interval, windows).is_none());
-            lost(left, windows, &terms.down)
+            lost(left, windows, frame)
         }
     };
-    Atom { interval, active: range, down_before_cuts: before.is_some(), counts, excused_by, too_short: false }
+    let is_inside = frame.span.intersection(interval).is_some();
+    Atom { interval, active: range, down_before_cuts: before.is_some(), counts, excused_by, dropped, is_inside }
 }
 
 fn excuses_at(by: usize, at: Interval, windows: &[Laid<'_>]) -> bool {
@@ -326,12 +390,16 @@ fn excuse_of(window: usize, active: &[usize], at: Interval, windows: &[Laid<'_>]
 }
 
 /// The capability rule: the window for which the time counts, and its weight.
-fn lost(active: impl Iterator<Item = usize> + Clone, windows: &[Laid<'_>], down: &Down) -> Option<(usize, i64)> {
+fn lost(
+    active: impl Iterator<Item = usize> + Clone,
+    windows: &[Laid<'_>],
+    frame: &Frame<'_>,
+) -> Option<(usize, Weight)> {
     let weighed = active.filter_map(|window| windows[window].weight().map(|weight| (window, weight)));
-    match down.rule {
-        Rule::Any => weighed.min_by_key(|(window, _)| windows[*window].precedence()),
+    match frame.down.rule {
+        Rule::Any | Rule::Each => weighed.min_by_key(|(window, _)| windows[*window].precedence()),
         // The capability that is lost least decides the weight.
-        Rule::All => (0..down.capabilities.len())
+        Rule::All => (0..frame.capabilities.len())
             .map(|promised| {
                 weighed
                     .clone()
@@ -344,36 +412,79 @@ fn lost(active: impl Iterator<Item = usize> + Clone, windows: &[Laid<'_>], down:
     }
 }
 
-/// The minimum length: joined outages that are too short count for nothing.
-fn drop_short(atoms: &mut [Atom], terms: &Terms) {
-    let minimum = i64::from(terms.minimum_outage.seconds) * SECOND;
-    if minimum == 0 {
+/// What becomes of one outage as a whole: from when on it was reported, whether it is long enough, whether these terms judge
+/// it, and which period it belongs to.
+fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
+    let (Some(start), Some(end)) =
+        (outage.first().map(|atom| atom.interval.start()), outage.last().map(|atom| atom.interval.end()))
+    else {
         return;
+    };
+    if let Some(reports) = &frame.outside.reports {
+        let first = reports.iter().copied().find(|at| start <= *at && *at < end);
+        drop_where(outage, |atom| match first {
+            None => Some(Why::NotReported),
+            Some(first) => (atom.interval.start() < first).then_some(Why::BeforeReport),
+        });
     }
-    let joins = |a: &Atom, b: &Atom| a.down_before_cuts && b.down_before_cuts && a.interval.end() == b.interval.start();
-    for outage in atoms.chunk_by_mut(joins) {
-        let length: i64 = outage
-            .iter()
-            .filter(|atom| match terms.minimum_outage.of {
-                MinimumOf::BeforeCuts => atom.down_before_cuts,
-                MinimumOf::WhatIsLeft => atom.counts.is_some(),
-            })
-            .map(|atom| atom.interval.micros())
-            .sum();
-        if length < minimum {
-            for atom in outage {
-                atom.too_short = atom.counts.take().is_some();
-            }
+    let length = |of| -> i64 {
+        let measured = outage.iter().filter(|atom| match of {
+            LengthOf::BeforeCuts => atom.down_before_cuts,
+            LengthOf::WhatIsLeft => atom.counts.is_some(),
+        });
+        measured.map(|atom| atom.interval.micros()).sum()
+    };
+    let wrong_length = match frame.length {
+        OutageLength::Any => None,
+        OutageLength::AtLeast { seconds, of } => {
+            (length(of) < i64::from(seconds) * SECOND).then_some(Why::OutageTooShort)
+        }
+        OutageLength::Below { seconds, of } => {
+            (length(of) >= i64::from(seconds) * SECOND).then_some(Why::OutageTooLong)
+        }
+    };
+    drop_where(outage, |_| wrong_length);
+    let is_others = frame.began.is_some_and(|began| start < began.start() || start >= began.end());
+    drop_where(outage, |_| is_others.then_some(Why::OtherTerms));
+    let belongs = match frame.edges {
+        Edges::Cut => return,
+        Edges::WhereItBegan => frame.span.start() <= start && start < frame.span.end(),
+        Edges::WhereItEnded => frame.span.start() < end && end <= frame.span.end(),
+    };
+    for atom in outage.iter_mut() {
+        atom.is_inside |= belongs;
+    }
+    drop_where(outage, |_| (!belongs).then_some(Why::OtherPeriod));
+}
+
+fn drop_where(outage: &mut [Atom], why: impl Fn(&Atom) -> Option<Why>) {
+    for atom in outage.iter_mut().filter(|atom| atom.counts.is_some()) {
+        if let Some(why) = why(atom) {
+            atom.counts = None;
+            atom.dropped = Some(why);
         }
     }
 }
 
-fn record(judged: &mut Judged, atom: &Atom, active: &[usize], windows: &[Laid<'_>], period: Interval) {
+/// The outage as far as it counts in the time that is judged.
+fn remembered(outage: &[Atom], windows: &[Laid<'_>]) -> Option<Outage> {
+    let counted = || outage.iter().filter(|atom| atom.is_inside);
+    let mut weighted = Weighed::default();
+    let mut severity: Option<Severity> = None;
+    for (atom, (window, weight)) in counted().filter_map(|atom| atom.counts.map(|counts| (atom, counts))) {
+        weighted.add(atom.interval.micros(), weight);
+        let worse = windows[window].worse();
+        severity = Some(severity.map_or(worse, |worst| worst.min(worse)));
+    }
+    let counted = counted().filter(|atom| atom.counts.is_some()).map(|atom| atom.interval).collect();
+    severity.map(|severity| Outage { counted, weighted, severity })
+}
+
+fn record(judged: &mut Judged, atom: &Atom, active: &[usize], windows: &[Laid<'_>], frame: &Frame<'_>) {
     let micros = atom.interval.micros();
-    let inside = period.intersection(atom.interval).is_some();
     for window in active {
         let felt = felt(&mut judged.felt, *window);
-        if !inside {
+        if !atom.is_inside {
             felt.outside_period_micros += micros;
             continue;
         }
@@ -386,14 +497,14 @@ fn record(judged: &mut Judged, atom: &Atom, active: &[usize], windows: &[Laid<'_
             },
         }
     }
-    if !inside {
+    if !atom.is_inside {
         return;
     }
     if let Some((_, weight)) = atom.counts {
         judged.counted_micros += micros;
-        judged.weighted += i128::from(micros) * i128::from(weight);
+        judged.weighted.add(micros, weight);
     }
-    if atom.excused_by.is_some() {
+    if atom.excused_by.is_some() && !frame.outside.is_removed(atom.interval) {
         judged.excused_micros += micros;
     }
     draw(&mut judged.pieces, atom, active, windows);
@@ -422,11 +533,11 @@ fn why_not(window: usize, atom: &Atom, active: &[usize], windows: &[Laid<'_>]) -
     if let Some(by) = excuse_of(window, active, atom.interval, windows) {
         return Some(Why::Planned { line: by });
     }
-    match atom.counts {
-        Some((counted, _)) if counted == window => None,
-        Some((counted, _)) => Some(Why::Overlap { line: counted }),
-        None if atom.too_short => Some(Why::OutageTooShort),
-        None => Some(match atom.excused_by {
+    match (atom.counts, atom.dropped) {
+        (Some((counted, _)), _) if counted == window => None,
+        (Some((counted, _)), _) => Some(Why::Overlap { line: counted }),
+        (None, Some(why)) if atom.down_before_cuts => Some(why),
+        (None, Some(_) | None) => Some(match atom.excused_by {
             Some(by) if atom.down_before_cuts => Why::Planned { line: by },
             Some(_) | None => Why::OtherCapabilityWorked,
         }),
@@ -453,15 +564,4 @@ fn draw(pieces: &mut Vec<Piece>, atom: &Atom, active: &[usize], windows: &[Laid<
         }
         Some(_) | None => pieces.push(Piece { interval: atom.interval, kind, line }),
     }
-}
-
-/// The part of `stays` in the period, for the receipt; and how long any of them lasts.
-pub(super) fn in_period(stays: &[(Interval, &str)], period: Interval) -> (Vec<Stay>, IntervalSet) {
-    let clipped: Vec<Stay> = stays
-        .iter()
-        .filter_map(|(interval, shard)| interval.intersection(period).map(|interval| (interval, shard)))
-        .map(|(interval, shard)| Stay { interval, shard: (*shard).to_owned() })
-        .collect();
-    let existed = clipped.iter().map(|stay| stay.interval).collect();
-    (clipped, existed)
 }

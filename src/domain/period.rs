@@ -1,10 +1,12 @@
 //! Calendar months in a time zone. A day is not 24 hours and a month is not 30 days.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{Datelike, Days, LocalResult, NaiveDate, TimeZone};
 use chrono_tz::Tz;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::time::{Instant, Interval};
@@ -83,12 +85,27 @@ impl<'de> Deserialize<'de> for Zone {
     }
 }
 
+impl JsonSchema for Zone {
+    fn schema_name() -> Cow<'static, str> {
+        "Zone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A time zone of the IANA database, such as Pacific/Auckland.",
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
     #[error("{0:?} is not a time zone of the IANA database, such as Pacific/Auckland")]
     UnknownZone(String),
     #[error("{0:?} is not a month: write it as 2026-10")]
     NotAMonth(String),
+    #[error("{0:?} is not a period: write it as 2026-10, as 2026-Q2, or as first day and day after the last, 2026-06-05/2026-07-05")]
+    NotAPeriod(String),
 }
 
 /// A calendar month, `2026-10`, not yet in a zone.
@@ -190,6 +207,141 @@ impl<'de> Deserialize<'de> for Month {
     }
 }
 
+/// What a period of the terms is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeriodKind {
+    CalendarMonth,
+    CalendarQuarter,
+    /// From one billing date to the next; which these are, is said with each period.
+    BillingPeriod,
+    /// So many days up to the day of the assessment.
+    RollingDays(u32),
+}
+
+/// The period that a sum is for, not yet in a zone: `2026-10`, `2026-Q2`, or from a first day up to the day after the last,
+/// `2026-06-05/2026-07-05`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServicePeriod {
+    Month(Month),
+    Quarter { first: Month },
+    Days { from: NaiveDate, to: NaiveDate },
+}
+
+/// The longest period of days, about three years.
+const MOST_DAYS: i64 = 1_100;
+
+impl ServicePeriod {
+    pub fn first_day(self) -> NaiveDate {
+        match self {
+            ServicePeriod::Month(first) | ServicePeriod::Quarter { first } => first.first_day(),
+            ServicePeriod::Days { from, .. } => from,
+        }
+    }
+
+    /// The day after its last.
+    pub fn day_after(self) -> NaiveDate {
+        match self {
+            ServicePeriod::Month(month) => month.next().first_day(),
+            ServicePeriod::Quarter { first } => first.next().next().next().first_day(),
+            ServicePeriod::Days { to, .. } => to,
+        }
+    }
+
+    /// The period as time in `zone`: from the first instant of its first day to the first instant of the day after its last.
+    pub fn interval(self, zone: Zone) -> Interval {
+        let start = zone.start_of(self.first_day()).unwrap_or(Instant::MIN);
+        let end = zone.start_of(self.day_after()).unwrap_or(Instant::MAX);
+        Interval::new(start, end).unwrap_or_else(|_| unreachable!("a period has days"))
+    }
+
+    /// Whether it is one of this kind.
+    pub fn is(self, kind: PeriodKind) -> bool {
+        match (self, kind) {
+            (ServicePeriod::Month(_), PeriodKind::CalendarMonth)
+            | (ServicePeriod::Quarter { .. }, PeriodKind::CalendarQuarter)
+            | (ServicePeriod::Month(_) | ServicePeriod::Days { .. }, PeriodKind::BillingPeriod) => true,
+            (ServicePeriod::Days { from, to }, PeriodKind::RollingDays(days)) => {
+                (to - from).num_days() == i64::from(days)
+            }
+            (
+                ServicePeriod::Month(_) | ServicePeriod::Quarter { .. } | ServicePeriod::Days { .. },
+                PeriodKind::CalendarMonth
+                | PeriodKind::CalendarQuarter
+                | PeriodKind::BillingPeriod
+                | PeriodKind::RollingDays(_),
+            ) => false,
+        }
+    }
+}
+
+impl From<Month> for ServicePeriod {
+    fn from(month: Month) -> Self {
+        ServicePeriod::Month(month)
+    }
+}
+
+impl fmt::Display for ServicePeriod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServicePeriod::Month(month) => fmt::Display::fmt(month, f),
+            ServicePeriod::Quarter { first } => {
+                write!(f, "{:04}-Q{}", first.first.year(), first.first.month0() / 3 + 1)
+            }
+            ServicePeriod::Days { from, to } => write!(f, "{from}/{to}"),
+        }
+    }
+}
+
+impl fmt::Debug for ServicePeriod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ServicePeriod {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        let refused = || PeriodError::NotAPeriod(text.chars().take(30).collect());
+        if let Ok(month) = text.parse() {
+            return Ok(ServicePeriod::Month(month));
+        }
+        if let Some((from, to)) = text.split_once('/') {
+            let day = |text: &str| text.parse::<NaiveDate>().ok().filter(|day| day.to_string() == text);
+            let (from, to) = day(from).zip(day(to)).ok_or_else(refused)?;
+            let years = 1971..=2198;
+            let fits = from < to
+                && (to - from).num_days() <= MOST_DAYS
+                && years.contains(&from.year())
+                && years.contains(&to.year());
+            return fits.then_some(ServicePeriod::Days { from, to }).ok_or_else(refused);
+        }
+        let (year, quarter) = text.split_once("-Q").ok_or_else(refused)?;
+        let month = match quarter {
+            "1" => "01",
+            "2" => "04",
+            "3" => "07",
+            "4" => "10",
+            _ => return Err(refused()),
+        };
+        let first = format!("{year}-{month}").parse().map_err(|_| refused())?;
+        Ok(ServicePeriod::Quarter { first })
+    }
+}
+
+impl Serialize for ServicePeriod {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServicePeriod {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +358,18 @@ mod tests {
         assert_eq!(minutes("2026-04", "Pacific/Auckland"), 43_260);
         assert_eq!(minutes("2026-10", "Australia/Lord_Howe"), 44_640 - 30);
         assert_eq!(minutes("2028-02", "UTC"), 29 * 1_440);
+    }
+
+    #[test]
+    fn a_period_is_written_as_it_is_read_and_lasts_from_its_first_day_to_its_last() {
+        for (text, days) in [("2026-10", 31), ("2026-Q1", 90), ("2028-Q1", 91), ("2026-06-05/2026-07-05", 30)] {
+            let period: ServicePeriod = text.parse().unwrap();
+            assert_eq!(period.to_string(), text);
+            assert_eq!((period.day_after() - period.first_day()).num_days(), days, "{text}");
+        }
+        for text in ["", "2026", "2026-Q5", "2026-Q", "2026-07-05/2026-06-05", "2026-06-05/", "1900-01-01/1900-02-01"] {
+            assert!(text.parse::<ServicePeriod>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Exact fractions. What a sum multiplies and divides stays a fraction until the one point where terms round it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A fraction in lowest terms, its denominator above zero. Written as a decimal where it has a finite one of at most twelve
@@ -103,6 +105,21 @@ impl Ratio {
         point(whole + up, places)
     }
 
+    /// The smallest whole number that is not below it.
+    pub fn ceiling(self) -> i128 {
+        -(-self.numerator).div_euclid(self.denominator)
+    }
+
+    /// The larger of two.
+    pub fn larger(self, other: Ratio) -> Result<Self, Overflow> {
+        Ok(if self.compared(other)? == Ordering::Less { other } else { self })
+    }
+
+    /// The smaller of two.
+    pub fn smaller(self, other: Ratio) -> Result<Self, Overflow> {
+        Ok(if self.compared(other)? == Ordering::Greater { other } else { self })
+    }
+
     /// The largest whole number that is not above it.
     pub fn floor(self) -> i128 {
         self.numerator.div_euclid(self.denominator)
@@ -179,6 +196,20 @@ impl FromStr for Ratio {
         };
         let (numerator, denominator) = numerator.zip(denominator).ok_or_else(refused)?;
         Ratio::new(if negative { -numerator } else { numerator }, denominator).map_err(|_| refused())
+    }
+}
+
+impl JsonSchema for Ratio {
+    fn schema_name() -> Cow<'static, str> {
+        "Fraction".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(\\.[0-9]+|/[0-9]+)?$",
+            "description": "An exact fraction or decimal, in quotes: \"1/30\", \"0.5\".",
+        })
     }
 }
 

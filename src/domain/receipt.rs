@@ -6,8 +6,8 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::assess::{AssessError, Assessment, Inputs, Outcome, assess};
-use super::time::MINUTE;
+use super::assess::{AssessError, Inputs, assess};
+use super::assessment::{Assessment, Outcome, Strand};
 use super::{document, says};
 
 /// One exported assessment. `makegood verify` recomputes it from `inputs` alone.
@@ -37,6 +37,8 @@ pub struct InputHashes {
     pub mailboxes: String,
     pub windows: String,
     pub charges: String,
+    /// Everything else: calendars, reports, pauses, samples, events, circumstances, what was given before.
+    pub facts: String,
 }
 
 /// One step of the sum, as a sentence with its numbers and as the numbers alone.
@@ -44,6 +46,9 @@ pub struct InputHashes {
 #[serde(deny_unknown_fields)]
 pub struct Step {
     pub name: StepName,
+    /// The remedy that it is of, where there are several; none for what they share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     pub says: String,
     pub numbers: BTreeMap<String, String>,
 }
@@ -64,6 +69,7 @@ pub enum StepName {
     Measured,
     Schedule,
     Base,
+    Paid,
     Combined,
     Caps,
     Rounded,
@@ -86,6 +92,7 @@ impl StepName {
             StepName::Measured => "measured",
             StepName::Schedule => "schedule",
             StepName::Base => "base",
+            StepName::Paid => "paid",
             StepName::Combined => "combined",
             StepName::Caps => "caps",
             StepName::Rounded => "rounded",
@@ -130,6 +137,16 @@ impl Inputs {
         self.windows.dedup();
         self.charges.sort_by(|a, b| (a.service_from, &a.number).cmp(&(b.service_from, &b.number)));
         self.charges.dedup();
+        self.agreements.sort_by(|a, b| (a.from, &a.plan, a.terms_version).cmp(&(b.from, &b.plan, b.terms_version)));
+        self.calendars.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+        self.reports.sort_unstable();
+        self.reports.dedup();
+        self.pauses.sort();
+        self.pauses.dedup();
+        self.samples.sort();
+        self.events.sort();
+        self.circumstances.sort_unstable();
+        self.circumstances.dedup();
         self
     }
 }
@@ -147,14 +164,25 @@ impl Receipt {
                     &inputs.account,
                     inputs.operator_zone,
                     &inputs.subscription,
-                    &inputs.plan,
+                    inputs.term_ends,
                     inputs.period,
                     inputs.as_of,
                 )),
-                terms: document::hash(&(inputs.terms_version, &inputs.terms)),
+                terms: document::hash(&inputs.agreements),
                 mailboxes: document::hash(&inputs.mailboxes),
                 windows: document::hash(&inputs.windows),
                 charges: document::hash(&inputs.charges),
+                facts: document::hash(&(
+                    &inputs.calendars,
+                    &inputs.reports,
+                    &inputs.pauses,
+                    &inputs.samples,
+                    &inputs.events,
+                    &inputs.circumstances,
+                    &inputs.already_given,
+                    inputs.history,
+                    inputs.requested_at,
+                )),
             },
             steps: says::steps(&inputs, &assessment),
             inputs,
@@ -192,7 +220,8 @@ impl Receipt {
         differ("/input_hashes", &json(&self.input_hashes), &json(&recomputed.input_hashes), &mut differences);
         differ("/inputs_hash", &json(&self.inputs_hash), &json(&recomputed.inputs_hash), &mut differences);
         for (index, step) in recomputed.steps.iter().enumerate() {
-            let at = format!("/steps/{}", step.name.name());
+            let of = step.of.as_ref().map_or_else(String::new, |of| format!("/{of}"));
+            let at = format!("/steps{of}/{}", step.name.name());
             let said = self.steps.get(index).map_or(Value::Null, json);
             differ(&at, &said, &json(step), &mut differences);
         }
@@ -212,47 +241,83 @@ impl Receipt {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{line}");
         };
-        say(format_args!(
-            "{} · {} · {} · {}",
-            inputs.account.name,
-            inputs.terms.name,
-            says::month(inputs.period),
-            sum.zone
-        ));
-        let hit = format!("{} of {} mailboxes affected", sum.total.affected, sum.total.mailboxes);
-        say(format_args!("  {hit:<52} {:>12} {:>12}", "minutes", "counted"));
-        for (index, line) in sum.lines.iter().enumerate() {
-            let end = line.end.map_or_else(|| "still going on".to_owned(), |end| says::local(end, sum.zone));
-            let time = format!("{}. {} -> {end}", index + 1, says::local(line.start, sum.zone));
-            let (measured, counted) = (column(line.measured_micros), column(line.counted_micros));
-            say(format_args!("  {time:<34} {:<17} {measured:>12} {counted:>12}", says::what(line)));
-            for part in &line.uncounted {
-                let why = says::why(part.why, index);
-                say(format_args!("       {} did not count: {why}", says::spoken(part.micros)));
+        let name = inputs.terms().map_or("", |terms| terms.name.as_str());
+        let account = &inputs.account.name;
+        say(format_args!("{account} · {name} · {} · {}", says::period(inputs.period), sum.zone));
+        for (index, strand) in sum.strands.iter().enumerate() {
+            let remedy = inputs.agreements.get(strand.agreement);
+            let remedy = remedy.and_then(|agreement| agreement.terms.remedies.get(strand.remedy));
+            let label = remedy.map_or_else(String::new, |remedy| says::label(strand, remedy, inputs));
+            if sum.strands.len() > 1 {
+                say(format_args!(""));
+                say(format_args!("  {}. {label}", letter(index)));
+            }
+            for line in self.records(strand) {
+                say(format_args!("{line}"));
+            }
+            say(format_args!(""));
+            let of = (sum.strands.len() > 1).then_some(label);
+            let own = |step: &&Step| step.of == of && (of.is_some() || is_of_strand(step.name));
+            for (index, step) in self.steps.iter().filter(own).enumerate() {
+                say(format_args!("  {:>2}. {}", index + 1, step.says));
             }
         }
-        let (measured, counted) = (column(sum.total.measured_micros), column(sum.total.counted_micros));
-        say(format_args!("  {:<52} {measured:>12} {counted:>12}", "for each of the mailboxes that were hit most"));
-        say(format_args!(""));
-        for (index, step) in self.steps.iter().enumerate() {
-            say(format_args!("  {:>2}. {}", index + 1, step.says));
+        if sum.strands.len() > 1 {
+            say(format_args!(""));
+        }
+        let before = if sum.strands.len() > 1 { 0 } else { self.steps.iter().filter(|step| is_of_strand(step.name)).count() };
+        for (index, step) in self.steps.iter().filter(|step| !is_of_strand(step.name)).enumerate() {
+            say(format_args!("  {:>2}. {}", before + index + 1, step.says));
         }
         say(format_args!(""));
         match &sum.outcome {
             Outcome::Credit { amount } => say(format_args!("  Credit: {amount}")),
+            Outcome::ServiceDays { days, .. } => say(format_args!("  Credit: {days} service days")),
             Outcome::NothingDue { why } => say(format_args!("  No credit is due: {}.", says::nothing(*why))),
         }
         for blocker in &sum.blockers {
             say(format_args!("  Held back: {}.", says::blocker(blocker, sum.zone)));
         }
-        say(format_args!("  Terms {}@{}   inputs {}", inputs.plan, inputs.terms_version, self.inputs_hash));
+        let terms: Vec<String> =
+            inputs.agreements.iter().map(|one| format!("{}@{}", one.plan, one.terms_version)).collect();
+        say(format_args!("  Terms {}   inputs {}", terms.join(", "), self.inputs_hash));
         text
+    }
+
+    /// The table of what was recorded.
+    fn records(&self, strand: &Strand) -> Vec<String> {
+        let zone = self.assessment.zone;
+        let hit = format!("{} of {} mailboxes affected", strand.total.affected, strand.total.mailboxes);
+        let mut table = vec![format!("  {hit:<52} {:>12} {:>12}", "minutes", "counted")];
+        for (index, line) in strand.lines.iter().enumerate() {
+            let end = line.end.map_or_else(|| "still going on".to_owned(), |end| says::local(end, zone));
+            let time = format!("{}. {} -> {end}", index + 1, says::local(line.start, zone));
+            let (measured, counted) =
+                (says::table_minutes(line.measured_micros), says::table_minutes(line.counted_micros));
+            table.push(format!("  {time:<34} {:<17} {measured:>12} {counted:>12}", says::what(line)));
+            for part in &line.uncounted {
+                let why = says::why(part.why, index);
+                table.push(format!("       {} did not count: {why}", says::spoken(part.micros)));
+            }
+        }
+        let (measured, counted) =
+            (says::table_minutes(strand.total.measured_micros), says::table_minutes(strand.total.counted_micros));
+        table.push(format!("  {:<52} {measured:>12} {counted:>12}", "for each of the mailboxes that were hit most"));
+        table
     }
 }
 
-/// A table's minutes: whole ones bare, others with their seconds.
-fn column(micros: i64) -> String {
-    if micros % MINUTE == 0 { says::grouped(micros / MINUTE) } else { says::spoken(micros) }
+/// Whether a step is one of a remedy's, and not of what remedies share.
+fn is_of_strand(name: StepName) -> bool {
+    name < StepName::Combined
+}
+
+/// A, B, C and so on; numbers where there are more than letters.
+fn letter(index: usize) -> String {
+    u8::try_from(index)
+        .ok()
+        .filter(|index| *index < 26)
+        .map_or_else(|| (index + 1).to_string(), |index| char::from(b'A' + index).to_string())
 }
 
 fn json(value: &impl Serialize) -> Value {

@@ -117,6 +117,7 @@ fn version(group: &Group, one: &Folded, standing: Option<&Standing>, scope: &Sco
         start: one.start,
         end: one.end,
         impact: group.impact,
+        reach: before.and_then(|before| before.reach),
         planned: None,
         state: WindowState::Provisional,
         reports: one.reports.clone(),

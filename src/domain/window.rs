@@ -16,7 +16,7 @@ const MOST_SHARDS: usize = 1_000;
 
 /// What a mailbox can do: data, not code. `receive`, `send` and `access` are the operator's to extend; a child is written
 /// after its parent, `access.webmail`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(transparent)]
 #[schema(example = "receive")]
 pub struct Capability(pub String);
@@ -104,6 +104,29 @@ impl Impact {
     }
 }
 
+/// How many of those who use the service a window hit. Terms say what that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// At most `of`.
+    #[schema(example = 12_345)]
+    pub hit: u32,
+    /// At least 1.
+    #[schema(example = 37_035)]
+    pub of: u32,
+}
+
+impl Reach {
+    /// Says what is wrong with the figures, if anything is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.of > 0 && self.hit <= self.of {
+            Ok(())
+        } else {
+            Err("reach says how many were hit, of how many: hit is at most of, and of is at least 1")
+        }
+    }
+}
+
 /// When planned work was announced, and for when. What runs over the announced interval is not planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -173,6 +196,9 @@ pub struct OutageWindow {
     #[schema(value_type = Option<String>, example = "2026-10-13T15:10:00Z")]
     pub end: Option<Instant>,
     pub impact: Impact,
+    /// None where it hit all who use the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned: Option<Announcement>,
     pub state: WindowState,
@@ -284,6 +310,9 @@ impl OutageWindow {
         }
         if let Err(message) = self.capability.check() {
             wrong("/capability", message);
+        }
+        if let Some(message) = self.reach.and_then(|reach| reach.check().err()) {
+            wrong("/reach", message);
         }
         if let Err(message) = self.impact.check() {
             wrong("/impact", message);

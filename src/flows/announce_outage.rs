@@ -11,7 +11,7 @@ use crate::domain::ids::WindowId;
 use crate::domain::monitors::is_name;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
-use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Report, Scope, WindowState};
+use crate::domain::window::{Announcement, Capability, Impact, Reach, OutageWindow, Report, Scope, WindowState};
 use crate::store::windows::Recorder;
 use crate::store::{Error, Tx, evidence, windows};
 
@@ -24,6 +24,9 @@ pub struct AnnounceOutage {
     pub capability: Capability,
     #[serde(default = "full")]
     pub impact: Impact,
+    /// How many of those who use the service it hit; left out where it hit all.
+    #[serde(default)]
+    pub reach: Option<Reach>,
     /// When it began; for planned work, the announced start unless given.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "2026-10-12T17:10:00Z")]
@@ -103,6 +106,7 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
         start,
         end,
         impact: request.impact,
+        reach: request.reach,
         planned,
         state: WindowState::Provisional,
         reports: vec![report],

@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::domain::actor::Actor;
-use crate::domain::assess::{Blocker, Outcome};
+use crate::domain::assessment::{Blocker, Outcome};
 use crate::domain::ids::AccountId;
 use crate::domain::money::Money;
 use crate::domain::period::Month;
@@ -132,14 +132,18 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
             inputs_hash: [0; 32],
         }));
     };
-    let terms_version = inputs.terms_version;
+    let agreement = inputs.agreement();
+    let terms_version = agreement.map_or(0, |agreement| agreement.terms_version);
+    let promise = agreement.map_or_else(|| "availability".to_owned(), |agreement| agreement.terms.promise.clone());
     let receipt = Receipt::of(inputs)
         .map_err(|error| Error::Corrupt(format!("account {} cannot be assessed: {error}", one.account)))?;
     let sum = &receipt.assessment;
+    let counted_micros = sum.counted_micros();
+    let total = sum.headline().map(|strand| &strand.total);
     let mut blockers = one.blockers;
     blockers
-        .extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros)).map(reason));
-    if sum.total.counted_micros == 0 && blockers.is_empty() {
+        .extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, counted_micros)).map(reason));
+    if counted_micros == 0 && blockers.is_empty() {
         return Ok(None);
     }
     let mut inputs_hash = [0; 32];
@@ -150,13 +154,13 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
         subscription: one.subscription,
         plan: one.plan,
         terms_version,
-        promise: "availability".to_owned(),
-        counted_micros: sum.total.counted_micros,
-        mailboxes: count(sum.total.mailboxes),
-        affected_mailboxes: count(sum.total.affected),
+        promise,
+        counted_micros,
+        mailboxes: total.map_or(0, |total| count(total.mailboxes)),
+        affected_mailboxes: total.map_or(0, |total| count(total.affected)),
         amount: match &sum.outcome {
             Outcome::Credit { amount } => Some(*amount),
-            Outcome::NothingDue { .. } => Some(Money::zero(currency)),
+            Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => Some(Money::zero(currency)),
         },
         currency: currency.code().to_owned(),
         blockers,
@@ -177,7 +181,9 @@ pub fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
         | Blocker::WindowNotConfirmed { .. }
         | Blocker::WindowDisputed { .. }
         | Blocker::ContestedPlacement { .. }
-        | Blocker::TermsMissing { .. } => true,
+        | Blocker::TermsMissing { .. }
+        | Blocker::HistoryMissing
+        | Blocker::CalendarMissing { .. } => true,
     }
 }
 
@@ -192,5 +198,7 @@ pub fn reason(blocker: &Blocker) -> String {
         Blocker::MissingCharge { from, to } => format!("missing_charge:{from}/{to}"),
         Blocker::ChargesOverlap { numbers } => format!("charges_overlap:{}", numbers.join(",")),
         Blocker::TermsMissing { plan } => format!("terms_missing:{plan}"),
+        Blocker::HistoryMissing => "history_missing".to_owned(),
+        Blocker::CalendarMissing { calendar } => format!("calendar_missing:{calendar}"),
     }
 }

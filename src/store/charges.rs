@@ -225,6 +225,7 @@ impl Record {
             tax_rate_bp: u16::try_from(self.tax_rate_bp).map_err(|_| damaged("tax_rate_bp"))?,
             tax_code: self.tax_code,
             number: self.charge_no,
+            item: None,
         };
         Ok((AccountId(self.account_id), Charged { subscription: SubscriptionId(self.subscription_id), charge }))
     }

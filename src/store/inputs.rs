@@ -6,14 +6,14 @@ use sqlx::PgConnection;
 
 use super::{Error, accounts, charges, placements, subscriptions, terms, windows};
 use crate::domain::account::{Account, Subscription};
-use crate::domain::assess::{AccountFacts, Inputs};
+use crate::domain::assess::{AccountFacts, Agreement, Inputs};
+use crate::domain::calendar::Calendar;
 use crate::domain::charge::Charge;
 use crate::domain::ids::{AccountId, SubscriptionId};
 use crate::domain::money::Currency;
 use crate::domain::operator::Operator;
 use crate::domain::period::{Month, Zone};
 use crate::domain::placement::MailboxHistory;
-use crate::domain::terms::Terms;
 use crate::domain::time::{DAY, Instant, Interval};
 use crate::domain::window::OutageWindow;
 
@@ -26,7 +26,9 @@ pub struct Evidence {
     as_of: Instant,
     operator_zone: Zone,
     windows: Vec<OutageWindow>,
-    terms: HashMap<String, (i32, Terms)>,
+    calendars: Vec<Calendar>,
+    /// Of each plan, the terms that were in force in the period, from the earliest on.
+    terms: HashMap<String, Vec<Agreement>>,
 }
 
 /// One subscription with what its sum rests on.
@@ -57,12 +59,17 @@ impl Evidence {
         let windows = windows::touching(conn, wide, recorded_as_of).await?;
         let mut in_force = HashMap::new();
         for plan in terms::plans(conn).await? {
-            if let Some(version) = terms::in_force(conn, &plan, whole.start(), Some(recorded_as_of)).await? {
-                in_force.insert(plan, (version.version, version.terms));
-            }
+            let versions = terms::in_force_within(conn, &plan, wide, recorded_as_of).await?;
+            let agreement = |version: terms::Version| Agreement {
+                from: version.effective_from,
+                plan: plan.clone(),
+                terms_version: version.version,
+                terms: version.terms,
+            };
+            in_force.insert(plan.clone(), versions.into_iter().map(agreement).collect());
         }
         let as_of = if now >= whole.end() { recorded_as_of.max(whole.end()) } else { now };
-        Ok(Evidence { period, recorded_as_of, as_of, operator_zone: operator.zone, windows, terms: in_force })
+        Ok(Evidence { period, recorded_as_of, as_of, operator_zone: operator.zone, windows, calendars: Vec::new(), terms: in_force })
     }
 
     /// The windows that some shard of these mailboxes lay under.
@@ -135,14 +142,16 @@ fn of_account(
         .into_iter()
         .map(|one| {
             let mut blockers = Vec::new();
-            let in_force = shared.terms.get(&one.plan);
-            if in_force.is_none() {
+            let agreements = shared.terms.get(&one.plan).map_or(&[][..], Vec::as_slice);
+            let agreements = within(agreements, period);
+            let is_covered = agreements.first().is_some_and(|first| first.from <= period.start());
+            if !is_covered {
                 blockers.push(format!("terms_missing:{}", one.plan));
             }
             if !is_single {
                 blockers.push("subscription_changed".to_owned());
             }
-            let inputs = in_force.filter(|_| is_single).map(|(terms_version, terms)| Inputs {
+            let inputs = (is_covered && is_single).then(|| Inputs {
                 account: AccountFacts {
                     reference: account.reference.clone(),
                     name: account.name.clone(),
@@ -151,13 +160,21 @@ fn of_account(
                 },
                 operator_zone: shared.operator_zone,
                 subscription: one.reference.clone(),
-                plan: one.plan.clone(),
-                period: shared.period,
-                terms_version: *terms_version,
-                terms: terms.clone(),
+                term_ends: None,
+                period: shared.period.into(),
+                agreements,
                 mailboxes: mailboxes.clone(),
                 windows: windows.clone(),
                 charges: charged.remove(&one.id).unwrap_or_default(),
+                calendars: shared.calendars.clone(),
+                reports: Vec::new(),
+                pauses: Vec::new(),
+                samples: Vec::new(),
+                events: Vec::new(),
+                circumstances: Vec::new(),
+                already_given: Vec::new(),
+                history: None,
+                requested_at: None,
                 as_of: shared.as_of,
             });
             Loaded {
@@ -170,6 +187,12 @@ fn of_account(
             }
         })
         .collect()
+}
+
+/// The terms that were in force in the period: the last that took effect before it, and those that took effect in it.
+fn within(agreements: &[Agreement], period: Interval) -> Vec<Agreement> {
+    let first = agreements.iter().rposition(|one| one.from <= period.start()).unwrap_or(0);
+    agreements.iter().skip(first).filter(|one| one.from < period.end()).cloned().collect()
 }
 
 /// One account's subscriptions in the shared period, touched or not; none where there is no such account.

@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection};
 use super::Error;
 use super::evidence::instant;
 use crate::domain::terms::Terms;
-use crate::domain::time::Instant;
+use crate::domain::time::{Instant, Interval};
 
 /// One version of a plan's terms, approved or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,33 @@ pub async fn in_force(
     .fetch_optional(conn)
     .await?;
     row.map(Record::version).transpose()
+}
+
+/// The versions that were in force at some time of `within`, from the earliest on, as recorded at `as_recorded`: that which took
+/// effect last before it began, and those that took effect in it; of several that took effect together, the newest.
+pub async fn in_force_within(
+    conn: &mut PgConnection,
+    plan: &str,
+    within: Interval,
+    as_recorded: Instant,
+) -> Result<Vec<Version>, Error> {
+    let rows: Vec<Record> = sqlx::query_as(
+        r"SELECT DISTINCT ON (t.effective_from) t.*, a.approved_by, a.recorded_at AS approved_at
+            FROM terms t JOIN terms_approval a ON a.plan = t.plan AND a.version = t.version
+           WHERE t.plan = $1 AND t.effective_from < $3 AND a.recorded_at <= $4
+             AND t.effective_from >= coalesce(
+                 (SELECT max(b.effective_from)
+                    FROM terms b JOIN terms_approval c ON c.plan = b.plan AND c.version = b.version
+                   WHERE b.plan = $1 AND b.effective_from <= $2 AND c.recorded_at <= $4), '-infinity')
+           ORDER BY t.effective_from, t.version DESC",
+    )
+    .bind(plan)
+    .bind(within.start().utc())
+    .bind(within.end().utc())
+    .bind(as_recorded.utc())
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Record::version).collect()
 }
 
 pub async fn find(conn: &mut PgConnection, plan: &str, version: i32) -> Result<Option<Version>, Error> {

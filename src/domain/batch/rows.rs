@@ -130,6 +130,7 @@ impl Row for ChargeRow {
         let (net, tax, gross) = amounts(cells)?;
         let charge = Charge {
             number: number?,
+            item: None,
             invoiced_on: invoiced_on?,
             service_from: service_from?,
             service_to: service_to?,

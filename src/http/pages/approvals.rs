@@ -19,7 +19,6 @@ use crate::domain::claim::State as ClaimState;
 use crate::domain::ids::{AccountId, CreditRunId};
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::terms::Schedule;
 use crate::domain::time::DAY;
 use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use crate::http::App;
@@ -171,8 +170,8 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         let Some(version) = terms::in_force(conn, &part.plan, whole.start(), Some(run.recorded_as_of)).await? else {
             continue;
         };
-        let Schedule::TiersByUptime { tiers, .. } = &version.terms.schedule;
-        let promise = tiers.first().map_or_else(String::new, |tier| format!("{}%", tier.uptime_below));
+        let promised = version.terms.remedies.iter().find_map(|remedy| remedy.schedule.promised());
+        let promise = promised.map_or_else(String::new, |promised| format!("{promised}%"));
         promises.push((part.plan.clone(), version.terms.name.clone(), promise));
     }
     Ok(Loaded {

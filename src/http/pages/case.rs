@@ -346,8 +346,9 @@ fn about(case: &Case) -> String {
         .receipts
         .iter()
         .map(|receipt| {
-            let mailboxes = sum::many(receipt.assessment.total.mailboxes);
-            format!("{}, {}", receipt.inputs.terms.name, fmt::mailboxes(mailboxes))
+            let mailboxes = sum::seen(receipt).map_or(0, |sum| sum::many(sum.strand.total.mailboxes));
+            let plan = receipt.inputs.terms().map_or("", |terms| terms.name.as_str());
+            format!("{plan}, {}", fmt::mailboxes(mailboxes))
         })
         .collect();
     parts.push(format!("account {}", case.account.reference));
@@ -360,7 +361,7 @@ fn about(case: &Case) -> String {
 fn record(case: &Case) -> Vec<Fact> {
     let mut facts = Vec::new();
     for receipt in &case.receipts {
-        let total = &receipt.assessment.total;
+        let Some(total) = sum::seen(receipt).map(|sum| &sum.strand.total) else { continue };
         facts.push(Fact::new(
             "Counted downtime",
             format!(
@@ -370,7 +371,8 @@ fn record(case: &Case) -> Vec<Fact> {
                 fmt::mailboxes(sum::many(total.mailboxes))
             ),
         ));
-        facts.push(Fact::new("Availability", format!("{} (promised {}%)", sum::uptime(total.uptime), total.promised)));
+        let promised = total.promised.map_or_else(String::new, |promised| format!(" (promised {promised}%)"));
+        facts.push(Fact::new("Availability", format!("{}{promised}", sum::uptime(total.uptime))));
     }
     let credited = case.month.map_or_else(Vec::new, |month| case.credits.of_month(month));
     facts.push(match credited.first() {
@@ -384,9 +386,11 @@ fn record(case: &Case) -> Vec<Fact> {
     });
     for receipt in &case.receipts {
         let hash: String = receipt.inputs_hash.chars().take(12).collect();
+        let agreements = receipt.inputs.agreements.iter();
+        let terms: Vec<String> = agreements.map(|one| format!("{}@{}", one.plan, one.terms_version)).collect();
         facts.push(Fact::new(
             "Assessment",
-            format!("{}@{}, inputs {hash}…", receipt.inputs.plan, receipt.inputs.terms_version),
+            format!("{}, inputs {hash}…", terms.join(", ")),
         ));
     }
     facts

@@ -161,8 +161,8 @@ async fn known(app: &App, visitor: &Visitor, about: &About, asked: Option<&str>)
 }
 
 fn outage(receipt: &crate::domain::receipt::Receipt) -> Vec<Fact> {
-    let sum = &receipt.assessment;
-    let worst = sum.lines.iter().filter(|line| line.counted_micros > 0).max_by_key(|line| line.counted_micros);
+    let Some(sum) = sum::seen(receipt) else { return Vec::new() };
+    let worst = sum.strand.lines.iter().filter(|line| line.counted_micros > 0).max_by_key(|line| line.counted_micros);
     let Some(line) = worst else { return Vec::new() };
     let until = line.end.map_or_else(
         || "and it goes on".to_owned(),
@@ -171,7 +171,7 @@ fn outage(receipt: &crate::domain::receipt::Receipt) -> Vec<Fact> {
     let from = fmt::time_on(line.start, sum.zone, Reader::Customer);
     vec![
         Fact::new("Outage", format!("{}, from {from} {until}", sum::what(line))),
-        Fact::new("Mailboxes", format!("{} of {}", sum.total.affected, sum.total.mailboxes)),
+        Fact::new("Mailboxes", format!("{} of {}", sum.strand.total.affected, sum.strand.total.mailboxes)),
     ]
 }
 

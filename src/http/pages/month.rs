@@ -12,12 +12,12 @@ use super::sum;
 use super::view::{Answer, Ask, CreditStanding, FactSection, Link, MonthPage};
 use super::visitor::Visitor;
 use crate::domain::account::Account;
-use crate::domain::assess::{Assessment, Blocker, Outcome};
+use crate::domain::assessment::{Assessment, Blocker, Line, Outcome};
 use crate::domain::claim::Claim;
 use crate::domain::period::{Month, Zone};
 use crate::domain::receipt::Receipt;
 use crate::domain::refusal::Refusal;
-use crate::domain::terms::Payment;
+use crate::domain::terms::{Payment, RequestWithin};
 use crate::domain::time::{Instant, MINUTE};
 use crate::domain::window::OutageWindow;
 use crate::flows::assess_period::stands_in_the_way;
@@ -106,7 +106,8 @@ async fn load(app: &App, visitor: Visitor, month: &str, chosen: Chosen) -> Resul
 
 /// The name of the event behind the record that counts most, else behind any record of the account.
 async fn incident(app: &App, sum: &AccountSum) -> Result<Option<String>, PageError> {
-    let mut lines: Vec<_> = sum.receipts.iter().flat_map(|receipt| &receipt.assessment.lines).collect();
+    let strands = sum.receipts.iter().flat_map(|receipt| &receipt.assessment.strands);
+    let mut lines: Vec<_> = strands.flat_map(|strand| &strand.lines).collect();
     lines.sort_by_key(|line| std::cmp::Reverse((line.counted_micros, line.measured_micros)));
     if lines.is_empty() {
         return Ok(None);
@@ -191,8 +192,12 @@ fn answer(loaded: &Loaded) -> Result<Answer, PageError> {
             note: format!("No credit is due under your plan. {}", sum::nothing_note(receipt)),
             rights: None,
         },
-        Outcome::Credit { amount } => match receipt.inputs.terms.payment {
-            Payment::OnRequest => Answer::OnRequest {
+        Outcome::ServiceDays { days, .. } => Answer::OnRequest {
+            amount: format!("{days} days"),
+            note: "Your plan adds days of service to the end of your term when you ask for them.".to_owned(),
+        },
+        Outcome::Credit { amount } => match payment(receipt) {
+            Payment::OnRequest { .. } => Answer::OnRequest {
                 amount: fmt::money(*amount),
                 note: format!("{} Your plan pays this when you ask for it.", with_tax(loaded)),
             },
@@ -212,9 +217,15 @@ fn answer(loaded: &Loaded) -> Result<Answer, PageError> {
     })
 }
 
+/// How the terms that govern the period pay.
+fn payment(receipt: &Receipt) -> Payment {
+    let any_time = Payment::OnRequest { within: RequestWithin::AnyTime };
+    receipt.inputs.terms().map_or(any_time, |terms| terms.payment)
+}
+
 /// What a credit run would hold the account back for.
 fn blockers(sum: &Assessment) -> impl Iterator<Item = &Blocker> {
-    sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.total.counted_micros))
+    sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, sum.counted_micros()))
 }
 
 fn with_tax(loaded: &Loaded) -> String {
@@ -233,7 +244,7 @@ fn owed(loaded: &Loaded, credited: &[&crate::store::credits::Credit]) -> Result<
 }
 
 fn so_far(loaded: &Loaded) -> Answer {
-    let counted = loaded.sum.receipts.iter().map(|receipt| receipt.assessment.total.counted_micros).max().unwrap_or(0);
+    let counted = loaded.sum.receipts.iter().map(|receipt| receipt.assessment.counted_micros()).max().unwrap_or(0);
     let down =
         if counted > 0 { format!("Down {}", fmt::length_short(counted)) } else { "No counted downtime".to_owned() };
     Answer::SoFar { down, note: format!("The month is not over. We work out credits on {}.", worked_out_on(loaded)) }
@@ -265,7 +276,8 @@ fn checking(held: &[&Blocker], zone: Zone) -> String {
             Blocker::ChargesOverlap { .. } => {
                 "Two charges are for the same days, and a person is looking at them.".to_owned()
             }
-            Blocker::TermsMissing { .. } => "A person is looking at what your plan promised.".to_owned(),
+            Blocker::HistoryMissing => "A person is looking at what was credited to you before.".to_owned(),
+            Blocker::CalendarMissing { .. } | Blocker::TermsMissing { .. } => "A person is looking at what your plan promised.".to_owned(),
         };
         if !said.contains(&text) {
             said.push(text);
@@ -288,7 +300,7 @@ fn correction(loaded: &Loaded) -> Result<Option<String>, PageError> {
     let before = bills::total(credited.iter().copied(), loaded.account.currency)?;
     let now = match &receipt.assessment.outcome {
         Outcome::Credit { amount } => *amount,
-        Outcome::NothingDue { .. } => crate::domain::money::Money::zero(loaded.account.currency),
+        Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => crate::domain::money::Money::zero(loaded.account.currency),
     };
     Ok((before != now).then(|| {
         format!(
@@ -301,8 +313,8 @@ fn correction(loaded: &Loaded) -> Result<Option<String>, PageError> {
 
 /// Said once somebody has signed it off, or once it has gone on for a while.
 fn down_now(receipt: &Receipt, now: Instant) -> Option<String> {
-    let sum = &receipt.assessment;
-    let line = sum.lines.iter().find(|line| line.end.is_none() && line.counted_micros > 0)?;
+    let sum = sum::seen(receipt)?;
+    let line = sum.strand.lines.iter().find(|line| line.end.is_none() && line.counted_micros > 0)?;
     let window = receipt.inputs.windows.iter().find(|window| window.id == line.window)?;
     if !window.is_confirmed() && line.start.plus(BELIEVED_AFTER) > now {
         return None;
@@ -314,7 +326,7 @@ fn down_now(receipt: &Receipt, now: Instant) -> Option<String> {
     } else {
         fmt::time_on(line.start, sum.zone, Reader::Customer)
     };
-    let whose = match (line.mailboxes, sum.total.mailboxes) {
+    let whose = match (line.mailboxes, sum.strand.total.mailboxes) {
         (1, 1) => "your mailbox".to_owned(),
         (hit, all) if hit == all => format!("your {}", fmt::mailboxes(sum::many(all))),
         (hit, _) => format!("{hit} of your mailboxes"),
@@ -363,7 +375,7 @@ fn ask(loaded: &Loaded, answer: &Answer) -> Option<Ask> {
     }
     let query = loaded.visitor.account_query(&loaded.account);
     href.push_str(&query.replace('?', "&"));
-    let counted = loaded.sum.receipts.iter().any(|receipt| receipt.assessment.total.counted_micros > 0);
+    let counted = loaded.sum.receipts.iter().any(|receipt| receipt.assessment.counted_micros() > 0);
     if !counted {
         return Some(Ask {
             heading: "Did you lose mail anyway?".to_owned(),
@@ -408,12 +420,12 @@ fn csv(loaded: &Loaded) -> Result<Response, PageError> {
     file.write_record(["account", "month", "mailbox", "recorded", "from", "to", "seconds", "counted_seconds", "why"])
         .map_err(damaged)?;
     for receipt in &loaded.sum.receipts {
-        let sum = &receipt.assessment;
+        let Some(sum) = sum::seen(receipt) else { continue };
         let tables = sum::all_records(receipt);
-        for (group, table) in sum.groups.iter().zip(&tables) {
+        for (group, table) in sum.strand.groups.iter().zip(&tables) {
             for mailbox in &group.mailboxes {
                 for (line, row) in group.lines.iter().zip(&table.rows) {
-                    let (from, to) = times(sum, line.line);
+                    let (from, to) = times(&sum.strand.lines, line.line);
                     let cells = [
                         loaded.account.reference.as_str(),
                         &loaded.month.to_string(),
@@ -435,8 +447,8 @@ fn csv(loaded: &Loaded) -> Result<Response, PageError> {
     Ok(super::download("text/csv; charset=utf-8", &name, bytes))
 }
 
-fn times(sum: &Assessment, line: usize) -> (String, String) {
-    let Some(line) = sum.lines.get(line) else { return Default::default() };
+fn times(lines: &[Line], line: usize) -> (String, String) {
+    let Some(line) = lines.get(line) else { return Default::default() };
     (line.start.to_string(), line.end.map_or_else(String::new, |end| end.to_string()))
 }
 

@@ -7,16 +7,36 @@ use chrono::NaiveDate;
 use super::fmt::{self, Reader};
 use super::plot::{DayBar, DayBars, LaneSpec, Lanes, SpanState};
 use super::view::{Fact, FactSection, RecordRow, RecordTable};
-use crate::domain::assess::{Assessment, Group, GroupLine, Line, NothingWhy, Outcome, Part, PieceKind, Why};
+use crate::domain::assessment::{
+    Group, GroupLine, Line, NothingWhy, Outcome, Part, PieceKind, Strand, Why,
+};
 use crate::domain::money::{Currency, Money};
 use crate::domain::ratio::Ratio;
-use crate::domain::receipt::Receipt;
-use crate::domain::terms::{Boundary, Schedule};
+use crate::domain::receipt::{Receipt, StepName};
+use crate::domain::period::Zone;
+use crate::domain::remedy::{Boundary, Per, Remedy, Schedule};
 use crate::domain::time::{HOUR, Instant, Interval, IntervalSet};
 use crate::domain::window::{Impact, OutageWindow};
 
 /// How many groups of mailboxes a page tells apart; the rest are counted.
 const MOST_GROUPS: usize = 10;
+
+/// The part of a sum that a page shows: the remedy that says most.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub zone: Zone,
+    pub period: Interval,
+    pub strand: &'a Strand,
+    pub remedy: &'a Remedy,
+}
+
+/// What a page shows of a receipt; none where its terms promise nothing.
+pub fn seen(receipt: &Receipt) -> Option<Seen<'_>> {
+    let sum = &receipt.assessment;
+    let strand = sum.headline()?;
+    let remedy = receipt.inputs.agreements.get(strand.agreement)?.terms.remedies.get(strand.remedy)?;
+    Some(Seen { zone: sum.zone, period: sum.period, strand, remedy })
+}
 
 /// A count as the formatters take it.
 pub fn many(count: usize) -> u64 {
@@ -45,10 +65,10 @@ pub fn uptime(ratio: Ratio) -> String {
     ratio.for_rounding().map_or_else(|_| format!("{}%", ratio.shown(5)), fmt::percent)
 }
 
-/// The whole minutes of the allowance: what is over them begins to be too much.
-pub fn allowed_minutes(sum: &Assessment) -> i64 {
-    let minute = Ratio::whole(crate::domain::time::MINUTE);
-    sum.total.allowed_micros.over(minute).ok().and_then(|minutes| i64::try_from(minutes.floor()).ok()).unwrap_or(0)
+/// The whole minutes of the allowance: what is over them begins to be too much. None where no uptime is promised.
+pub fn allowed_minutes(sum: Seen<'_>) -> Option<i64> {
+    let minutes = sum.strand.total.allowed_micros?.over(Ratio::whole(crate::domain::time::MINUTE)).ok()?;
+    i64::try_from(minutes.floor()).ok()
 }
 
 fn is_down(kind: PieceKind) -> bool {
@@ -66,7 +86,8 @@ fn set(group: &Group, down: bool) -> IntervalSet {
 pub fn day_bars(receipts: &[Receipt], days: &[(NaiveDate, Interval)], as_of: Instant) -> DayBars {
     let groups: Vec<(IntervalSet, IntervalSet)> = receipts
         .iter()
-        .flat_map(|receipt| &receipt.assessment.groups)
+        .filter_map(seen)
+        .flat_map(|sum| &sum.strand.groups)
         .map(|group| (set(group, true), set(group, false)))
         .collect();
     let bars: Vec<DayBar> = days
@@ -115,12 +136,13 @@ pub fn lanes(receipts: &[Receipt], zone_name: &str, reader: Reader) -> Vec<Lanes
     receipts
         .iter()
         .enumerate()
-        .flat_map(|(index, receipt)| lanes_of(&receipt.assessment, &format!("lanes-{index}"), zone_name, reader))
+        .filter_map(|(index, receipt)| seen(receipt).map(|sum| (index, sum)))
+        .flat_map(|(index, sum)| lanes_of(sum, &format!("lanes-{index}"), zone_name, reader))
         .collect()
 }
 
-fn lanes_of(sum: &Assessment, id: &str, zone_name: &str, reader: Reader) -> Vec<Lanes> {
-    let pieces = || sum.groups.iter().flat_map(|group| &group.pieces);
+fn lanes_of(sum: Seen<'_>, id: &str, zone_name: &str, reader: Reader) -> Vec<Lanes> {
+    let pieces = || sum.strand.groups.iter().flat_map(|group| &group.pieces);
     let all: Vec<Interval> = pieces().map(|piece| piece.interval).collect();
     let down: IntervalSet = pieces().filter(|piece| is_down(piece.kind)).map(|piece| piece.interval).collect();
     let windows = Lanes::windows(&all, sum.zone).into_iter().filter(|window| !down.clipped(*window).is_empty());
@@ -132,11 +154,11 @@ fn lanes_of(sum: &Assessment, id: &str, zone_name: &str, reader: Reader) -> Vec<
             let stretch =
                 stretch.and_then(|(first, last)| Interval::new(first.start(), last.end()).ok()).unwrap_or(window);
             let mut heading = Lanes::heading_of(stretch, sum.zone);
-            if sum.groups.len() > MOST_GROUPS {
-                heading.push_str(&format!(" (the {MOST_GROUPS} groups down longest, of {})", sum.groups.len()));
+            if sum.strand.groups.len() > MOST_GROUPS {
+                heading.push_str(&format!(" (the {MOST_GROUPS} groups down longest, of {})", sum.strand.groups.len()));
             }
             let specs: Vec<LaneSpec> =
-                sum.groups.iter().take(MOST_GROUPS).map(|group| lane(group, window, reader)).collect();
+                sum.strand.groups.iter().take(MOST_GROUPS).map(|group| lane(group, window, reader)).collect();
             Lanes::new(&format!("{id}-{number}"), &heading, window, (sum.zone, zone_name), reader, &specs)
         })
         .collect()
@@ -181,24 +203,24 @@ pub fn what(line: &Line) -> &'static str {
 pub fn records(receipts: &[Receipt], reader: Reader) -> Vec<RecordTable> {
     receipts
         .iter()
-        .flat_map(|receipt| {
-            let sum = &receipt.assessment;
-            sum.groups
+        .filter_map(seen)
+        .flat_map(|sum| {
+            sum.strand.groups
                 .iter()
                 .filter(|group| !group.lines.is_empty())
                 .take(MOST_GROUPS)
-                .map(|group| table(sum, group, reader))
+                .map(move |group| table(sum, group, reader))
         })
         .collect()
 }
 
 /// A table for every group of a sum, in the order of its groups, for a file.
 pub fn all_records(receipt: &Receipt) -> Vec<RecordTable> {
-    let sum = &receipt.assessment;
-    sum.groups.iter().map(|group| table(sum, group, Reader::Customer)).collect()
+    let Some(sum) = seen(receipt) else { return Vec::new() };
+    sum.strand.groups.iter().map(|group| table(sum, group, Reader::Customer)).collect()
 }
 
-fn table(sum: &Assessment, group: &Group, reader: Reader) -> RecordTable {
+fn table(sum: Seen<'_>, group: &Group, reader: Reader) -> RecordTable {
     let minutes = |of: fn(&GroupLine) -> i64| fmt::minutes_that_add_up(&group.lines.iter().map(of).collect::<Vec<_>>());
     let (measured, counted) = (minutes(|line| line.measured_micros), minutes(|line| line.counted_micros));
     let rows: Vec<RecordRow> = group
@@ -206,7 +228,7 @@ fn table(sum: &Assessment, group: &Group, reader: Reader) -> RecordTable {
         .iter()
         .enumerate()
         .filter_map(|(place, felt)| {
-            let line = sum.lines.get(felt.line)?;
+            let line = sum.strand.lines.get(felt.line)?;
             let end = line.end.map_or_else(|| "still going on".to_owned(), |end| fmt::moment(end, sum.zone, reader));
             Some(RecordRow {
                 what: what(line).to_owned(),
@@ -235,11 +257,11 @@ fn number(minutes: Option<&i64>) -> String {
 }
 
 /// Why time of a record counted or not, in one sentence.
-fn why(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &Line, reader: Reader) -> String {
+fn why(sum: Seen<'_>, group: &Group, place: usize, felt: &GroupLine, line: &Line, reader: Reader) -> String {
     let other = |index: usize| {
         let above =
             place.checked_sub(1).and_then(|before| group.lines.get(before)).is_some_and(|row| row.line == index);
-        match sum.lines.get(index) {
+        match sum.strand.lines.get(index) {
             _ if above => "the line above".to_owned(),
             Some(line) => format!("what began {}", fmt::moment(line.start, sum.zone, reader)),
             None => "another record".to_owned(),
@@ -258,6 +280,15 @@ fn why(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &L
             Why::ImpactNotCounted => "The plan does not count this".to_owned(),
             Why::OtherCapabilityWorked => format!("{} in which something still worked", minutes()),
             Why::OutageTooShort => "Shorter than the plan counts".to_owned(),
+            Why::OutageTooLong => "Longer than the plan counts here".to_owned(),
+            Why::FixedHours => format!("{} fall into the hours kept free for work", minutes()),
+            Why::OutsideHours => format!("{} lie outside the hours that the plan promises", minutes()),
+            Why::Paused { .. } => format!("{} in which the clock stood still", minutes()),
+            Why::BeforeReport => format!("{} before you told us", minutes()),
+            Why::NotReported => "You did not tell us of it".to_owned(),
+            Why::TooFewHit => "It hit fewer than the plan counts".to_owned(),
+            Why::OtherTerms => format!("{} are judged by the terms that you had then", minutes()),
+            Why::OtherPeriod => "All of it belongs to another month".to_owned(),
         });
     }
     if felt.counted_micros > 0 {
@@ -278,7 +309,7 @@ fn why(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &L
 }
 
 /// Why what counts does, where there is more to say than that it was down.
-fn counted(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line: &Line) -> Option<String> {
+fn counted(sum: Seen<'_>, group: &Group, place: usize, felt: &GroupLine, line: &Line) -> Option<String> {
     if let Some(notice) = line.notice {
         let minutes = fmt::minutes(fmt::whole_minutes(felt.counted_micros));
         return Some(if notice.enough {
@@ -291,7 +322,7 @@ fn counted(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line
         return None;
     }
     let follows_planned = place.checked_sub(1).and_then(|before| group.lines.get(before)).is_some_and(|before| {
-        let notice = sum.lines.get(before.line).and_then(|before| before.notice);
+        let notice = sum.strand.lines.get(before.line).and_then(|before| before.notice);
         notice.is_some_and(|notice| notice.announced.end() == line.start)
     });
     Some(match line.impact {
@@ -303,7 +334,7 @@ fn counted(sum: &Assessment, group: &Group, place: usize, felt: &GroupLine, line
 }
 
 /// `We told you on 11 October, 9 days before`: days as a calendar counts them.
-fn told(line: &Line, sum: &Assessment) -> String {
+fn told(line: &Line, sum: Seen<'_>) -> String {
     let Some(notice) = line.notice else { return "Planned".to_owned() };
     let day = |at| sum.zone.local(at).date_naive();
     let on = fmt::day_month(day(notice.announced_at));
@@ -321,11 +352,11 @@ fn told(line: &Line, sum: &Assessment) -> String {
 /// "On 13 and 14 October, 8 of your 12 mailboxes could not receive mail for 22 hours and 15 minutes." None where nothing
 /// counted.
 pub fn sorry_for(receipts: &[Receipt]) -> Option<String> {
-    let sum = &receipts.iter().max_by_key(|receipt| receipt.assessment.total.counted_micros)?.assessment;
-    if sum.total.counted_micros <= 0 {
+    let sum = receipts.iter().filter_map(seen).max_by_key(|sum| sum.strand.total.counted_micros)?;
+    if sum.strand.total.counted_micros <= 0 {
         return None;
     }
-    let hit = || sum.groups.iter().filter(|group| group.counted_micros > 0);
+    let hit = || sum.strand.groups.iter().filter(|group| group.counted_micros > 0);
     let mut days: BTreeSet<NaiveDate> = BTreeSet::new();
     for piece in hit().flat_map(|group| &group.pieces).filter(|piece| is_down(piece.kind)) {
         let last = sum.zone.local(piece.interval.end().plus(-1)).date_naive();
@@ -336,20 +367,20 @@ pub fn sorry_for(receipts: &[Receipt]) -> Option<String> {
             day = next;
         }
     }
-    let who = match (sum.total.affected, sum.total.mailboxes) {
+    let who = match (sum.strand.total.affected, sum.strand.total.mailboxes) {
         (1, 1) => "your mailbox".to_owned(),
         (affected, all) if affected == all => format!("your {}", fmt::mailboxes(many(all))),
         (affected, all) => format!("{affected} of your {}", fmt::mailboxes(many(all))),
     };
     let verb = verb(sum);
-    let differ = hit().any(|group| group.counted_micros != sum.total.counted_micros);
+    let differ = hit().any(|group| group.counted_micros != sum.strand.total.counted_micros);
     let upto = if differ { "up to " } else { "" };
     let days = fmt::days(&days.into_iter().collect::<Vec<_>>());
-    Some(format!("On {days}, {who} {verb} for {upto}{}.", fmt::length(sum.total.counted_micros)))
+    Some(format!("On {days}, {who} {verb} for {upto}{}.", fmt::length(sum.strand.total.counted_micros)))
 }
 
-fn verb(sum: &Assessment) -> &'static str {
-    let counting = sum.lines.iter().filter(|line| line.counted_micros > 0);
+fn verb(sum: Seen<'_>) -> &'static str {
+    let counting = sum.strand.lines.iter().filter(|line| line.counted_micros > 0);
     let whats: BTreeSet<&str> = counting
         .filter(|line| matches!(line.impact, Impact::Full))
         .map(|line| line.capability.0.split('.').next().unwrap_or_default())
@@ -364,24 +395,31 @@ fn verb(sum: &Assessment) -> &'static str {
 }
 
 /// "99.9% in a calendar month: no more than 44 minutes down for each mailbox".
-pub fn promised(sum: &Assessment) -> String {
-    format!(
-        "{}% in a calendar month: no more than {} down for each mailbox",
-        sum.total.promised,
-        fmt::minutes(allowed_minutes(sum))
-    )
+pub fn promised(sum: Seen<'_>) -> String {
+    let Some(promised) = sum.strand.total.promised else {
+        return "A credit by what went wrong, as your plan's terms say".to_owned();
+    };
+    let of = match sum.remedy.per {
+        Per::Mailbox | Per::WorstMailbox => " for each mailbox",
+        Per::MailboxMinutes => ", for all mailboxes together",
+        Per::Account => "",
+    };
+    let minutes = allowed_minutes(sum).map_or_else(String::new, |allowed| fmt::minutes(allowed));
+    format!("{promised}% in a calendar month: no more than {minutes} down{of}")
 }
 
 /// "97.009%: 1,335 minutes down".
-pub fn got(sum: &Assessment) -> String {
-    let minutes = fmt::minutes(fmt::whole_minutes(sum.total.counted_micros));
-    format!("{}: {minutes} down", uptime(sum.total.uptime))
+pub fn got(sum: Seen<'_>) -> String {
+    let minutes = fmt::minutes(fmt::whole_minutes(sum.strand.total.counted_micros));
+    format!("{}: {minutes} down", uptime(sum.strand.total.uptime))
 }
 
 /// "Against what we promised"; what it is worth only where that is settled.
 pub fn against(receipt: &Receipt, is_settled: bool) -> FactSection {
-    let sum = &receipt.assessment;
-    let mut facts = vec![Fact::new("We promised", promised(sum)), Fact::new("You got", got(sum))];
+    let mut facts = Vec::new();
+    if let Some(sum) = seen(receipt) {
+        facts.extend([Fact::new("We promised", promised(sum)), Fact::new("You got", got(sum))]);
+    }
     if is_settled {
         facts.extend(tiers(receipt).into_iter().map(|text| Fact::new("So we credit", text)));
         facts.extend(the_sum(receipt));
@@ -389,58 +427,97 @@ pub fn against(receipt: &Receipt, is_settled: bool) -> FactSection {
     FactSection { heading: "Against what we promised".to_owned(), facts }
 }
 
-/// "25% of the month for each mailbox affected (below 99.0% and not below 95.0%)", for each tier that was missed.
+/// "25% of the month for each mailbox affected (below 99.0% and not below 95.0%)", for each tier that was missed. Other ways of
+/// paying are told as the receipt tells them.
 pub fn tiers(receipt: &Receipt) -> Vec<String> {
-    let Schedule::TiersByUptime { boundary, tiers } = &receipt.inputs.terms.schedule;
+    let Some(Seen { strand, remedy, .. }) = seen(receipt) else { return Vec::new() };
+    let Schedule::TiersByUptime { boundary, tiers } = &remedy.schedule else {
+        let own = |step: &&crate::domain::receipt::Step| step.name == StepName::Schedule;
+        return receipt.steps.iter().filter(own).map(|step| step.says.clone()).collect();
+    };
     let below = match boundary {
         Boundary::Below => "below",
         Boundary::AtOrBelow => "at or below",
     };
-    let several = receipt.assessment.parts.len() > 1;
-    receipt
-        .assessment
+    let several = strand.parts.len() > 1;
+    strand
         .parts
         .iter()
         .filter_map(|part| {
-            let tier = tiers.get(part.tier)?;
-            let next = tiers.get(part.tier + 1).map(|next| format!(" and not {below} {}%", next.uptime_below));
-            let whom = if several {
-                format!("for {}", fmt::mailboxes(many(part.mailboxes)))
-            } else {
-                "for each mailbox affected".to_owned()
+            let tier = part.tier?;
+            let next = tiers.get(tier + 1).map(|next| format!(" and not {below} {}%", next.uptime_below));
+            let whom = match remedy.per {
+                Per::Mailbox if several => format!(" for {}", fmt::mailboxes(many(part.mailboxes))),
+                Per::Mailbox => " for each mailbox affected".to_owned(),
+                Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
             };
-            let next = next.unwrap_or_default();
-            Some(format!("{}% of the month {whom} ({below} {}%{next})", part.credit_percent, tier.uptime_below))
+            let (next, at) = (next.unwrap_or_default(), tiers.get(tier)?.uptime_below);
+            Some(format!("{} of the month{whom} ({below} {at}%{next})", share(part.share)))
         })
         .collect()
+}
+
+/// A share of a fee: a percentage where it is a short one.
+fn share(share: Ratio) -> String {
+    let percent = share.times(Ratio::whole(100)).unwrap_or(share).to_string();
+    if percent.contains('/') { share.to_string() } else { format!("{percent}%") }
 }
 
 /// "8 mailboxes × $12.50 × 25% = $25.00", with the cap and the rounding where they change something.
 pub fn the_sum(receipt: &Receipt) -> Vec<Fact> {
     let (sum, currency) = (&receipt.assessment, receipt.inputs.account.currency);
     let Outcome::Credit { amount } = &sum.outcome else { return Vec::new() };
-    let Some(fees) = &sum.fees else { return Vec::new() };
-    let fee = major(fees.per_mailbox, currency);
-    let product = |part: &Part| format!("{} × {fee} × {}%", fmt::mailboxes(many(part.mailboxes)), part.credit_percent);
-    let products: Vec<String> = sum.parts.iter().map(product).collect();
+    let products: Vec<String> = sum
+        .strands
+        .iter()
+        .filter(|strand| strand.is_paid)
+        .flat_map(|strand| strand.parts.iter().map(move |part| (strand, part)))
+        .map(|(strand, part)| product(part, strand.account.is_some(), currency))
+        .collect();
     let mut text = products.join(" + ");
     let is_exact = |figure: Ratio| is(&amount.digits(), figure);
     if !is_exact(sum.exact) {
         text.push_str(&format!(" = {}", major(sum.exact, currency)));
     }
-    if sum.capped != sum.exact {
+    if sum.set_off.is_positive() {
+        text.push_str(&format!(", less {} that you had before", major(sum.set_off, currency)));
+    }
+    let left = sum.exact.minus(sum.set_off).unwrap_or(sum.exact);
+    if sum.capped != left {
         text.push_str(&format!("; the most that is paid is {}", major(sum.capped, currency)));
     }
     text.push_str(if is_exact(sum.capped) { " =" } else { ", rounded:" });
     vec![Fact::new("Sum", text).strong(fmt::money(*amount))]
 }
 
+/// "8 mailboxes × $12.50 × 25%".
+fn product(part: &Part, is_whole: bool, currency: Currency) -> String {
+    let mut factors = Vec::new();
+    if !is_whole {
+        factors.push(fmt::mailboxes(many(part.mailboxes)));
+    }
+    if part.flat.is_zero() {
+        factors.push(major(part.fee, currency));
+        factors.push(share(part.share));
+    } else if part.share.is_zero() {
+        factors.push(major(part.flat, currency));
+    } else {
+        factors.push(format!("({} × {} + {})", major(part.fee, currency), share(part.share), major(part.flat, currency)));
+    }
+    if part.multiplier != Ratio::ONE {
+        factors.push(part.multiplier.to_string());
+    }
+    factors.join(" × ")
+}
+
 /// "Your 4 mailboxes met our promise of 99.9%."
 pub fn nothing_note(receipt: &Receipt) -> String {
-    let sum = &receipt.assessment;
-    let Outcome::NothingDue { why } = &sum.outcome else { return String::new() };
-    let promise = format!("our promise of {}%", sum.total.promised);
-    let all = sum.total.mailboxes;
+    let (Outcome::NothingDue { why }, Some(sum)) = (&receipt.assessment.outcome, seen(receipt)) else {
+        return String::new();
+    };
+    let promise =
+        sum.strand.total.promised.map_or_else(|| "our promise".to_owned(), |promised| format!("our promise of {promised}%"));
+    let all = sum.strand.total.mailboxes;
     match why {
         NothingWhy::NoMailboxes => "You had no mailbox with us in this month.".to_owned(),
         NothingWhy::NoOutage | NothingWhy::NothingCounted | NothingWhy::PromiseKept if all == 1 => {
@@ -452,27 +529,36 @@ pub fn nothing_note(receipt: &Receipt) -> String {
         NothingWhy::NothingToCredit => {
             format!("We missed {promise}, and the credit for it comes to nothing: no fee was charged for the month.")
         }
+        NothingWhy::BelowFloor => {
+            format!("We missed {promise}, and what it comes to is less than your plan pays out.")
+        }
+        NothingWhy::SetOff => format!("We missed {promise}, and you were given as much for it before."),
+        NothingWhy::AskedTooLate => {
+            format!("We missed {promise}, and you asked for it after the time in which your plan lets you.")
+        }
     }
 }
 
 /// "Why nothing": what counted, what did not, and the outages that were elsewhere.
 pub fn why_nothing(receipt: &Receipt, elsewhere: &[OutageWindow]) -> FactSection {
-    let sum = &receipt.assessment;
-    let allowed = fmt::minutes(allowed_minutes(sum));
-    let counted = fmt::minutes(fmt::whole_minutes(sum.total.counted_micros));
-    let mut facts = vec![
-        Fact::new("We promised", promised(sum)),
-        Fact::new("Counted downtime", format!("{counted}. A credit starts above {allowed} in the month.")),
-    ];
-    let planned: Vec<String> = sum.lines.iter().filter_map(|line| not_counted(line, sum)).collect();
-    if !planned.is_empty() {
-        facts.push(Fact::new("Not counted", planned.join(" ")));
+    let mut facts = Vec::new();
+    if let Some(sum) = seen(receipt) {
+        let counted = fmt::minutes(fmt::whole_minutes(sum.strand.total.counted_micros));
+        let above = allowed_minutes(sum).map_or_else(String::new, |allowed| {
+            format!(" A credit starts above {} in the month.", fmt::minutes(allowed))
+        });
+        facts.push(Fact::new("We promised", promised(sum)));
+        facts.push(Fact::new("Counted downtime", format!("{counted}.{above}")));
+        let planned: Vec<String> = sum.strand.lines.iter().filter_map(|line| not_counted(line, sum)).collect();
+        if !planned.is_empty() {
+            facts.push(Fact::new("Not counted", planned.join(" ")));
+        }
+        facts.extend(elsewhere_facts(sum, elsewhere));
     }
-    facts.extend(elsewhere_facts(sum, elsewhere));
     FactSection { heading: "Why nothing".to_owned(), facts }
 }
 
-fn not_counted(line: &Line, sum: &Assessment) -> Option<String> {
+fn not_counted(line: &Line, sum: Seen<'_>) -> Option<String> {
     let micros = line.measured_micros - line.counted_micros;
     if micros <= 0 {
         return None;
@@ -489,7 +575,7 @@ fn not_counted(line: &Line, sum: &Assessment) -> Option<String> {
 }
 
 /// For each outage that was on other mail systems: which failed, and that the account's kept working.
-fn elsewhere_facts(sum: &Assessment, elsewhere: &[OutageWindow]) -> Vec<Fact> {
+fn elsewhere_facts(sum: Seen<'_>, elsewhere: &[OutageWindow]) -> Vec<Fact> {
     let mut seen: Vec<(Instant, Option<Instant>, BTreeSet<String>)> = Vec::new();
     for window in elsewhere {
         let crate::domain::window::Scope::Shards(shards) = &window.scope else { continue };
@@ -499,8 +585,8 @@ fn elsewhere_facts(sum: &Assessment, elsewhere: &[OutageWindow]) -> Vec<Fact> {
         }
     }
     let own: BTreeSet<&str> =
-        sum.groups.iter().flat_map(|group| &group.stays).map(|stay| stay.shard.as_str()).collect();
-    let mailboxes = match sum.total.mailboxes {
+        sum.strand.groups.iter().flat_map(|group| &group.stays).map(|stay| stay.shard.as_str()).collect();
+    let mailboxes = match sum.strand.total.mailboxes {
         1 => "Your mailbox is".to_owned(),
         all => format!("Your {} are", fmt::mailboxes(many(all))),
     };
@@ -540,9 +626,9 @@ fn systems(shards: &[&str]) -> String {
 
 /// The full, unplanned, confirmed outages of the period that touched no mailbox of the account.
 pub fn elsewhere(receipt: &Receipt, windows: Vec<OutageWindow>) -> Vec<OutageWindow> {
-    let sum = &receipt.assessment;
+    let Some(sum) = seen(receipt) else { return Vec::new() };
     let touches = |window: &OutageWindow| {
-        let (lived, time) = (sum.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
+        let (lived, time) = (sum.strand.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
         lived
             .filter(|stay| window.scope.covers(&stay.shard))
             .any(|stay| time.is_none_or(|time| time.intersection(stay.interval).is_some()))

@@ -1,0 +1,86 @@
+//! An assessment in sentences: each step with the numbers that somebody needs to redo it with a pencil.
+
+mod money;
+mod terms;
+mod time;
+mod words;
+
+use std::collections::BTreeMap;
+
+use super::assess::Inputs;
+use super::assessment::{Assessment, Strand};
+use super::receipt::{Step, StepName};
+use super::remedy::Remedy;
+use super::terms::Terms;
+
+pub(super) use words::{blocker, local, nothing, period, spoken, table_minutes, what, why};
+
+/// All steps of the sum: those of each strand, then those that make one result of them.
+pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for strand in &sum.strands {
+        let Some(agreement) = inputs.agreements.get(strand.agreement) else { continue };
+        let Some(remedy) = agreement.terms.remedies.get(strand.remedy) else { continue };
+        let of = (sum.strands.len() > 1).then(|| label(strand, remedy, inputs));
+        let speak = Speaker { inputs, sum, strand, terms: &agreement.terms, remedy, of };
+        steps.push(speak.windows());
+        steps.push(speak.capability_rule());
+        if strand.lines.is_empty() && strand.parts.is_empty() && sum.strands.len() > 1 {
+            continue;
+        }
+        steps.extend([
+            speak.placements(),
+            speak.joined(),
+            speak.planned_cut(),
+            speak.clock(),
+            speak.minimum_length(),
+            speak.cut_to_period(),
+            speak.weighted(),
+            speak.measured(),
+            speak.schedule(),
+            speak.base(),
+            speak.paid(),
+        ]);
+    }
+    if let Some(terms) = inputs.terms() {
+        let speak = money::Whole { inputs, sum, terms };
+        steps.extend([speak.combined(), speak.caps(), speak.rounded(), speak.payout()]);
+    }
+    steps
+}
+
+/// How a receipt calls one strand: `interruption, voice`; with the terms, where they changed.
+pub(super) fn label(strand: &Strand, remedy: &Remedy, inputs: &Inputs) -> String {
+    let mut label = remedy.name.clone();
+    if let Some(capability) = &strand.capability {
+        label.push_str(&format!(", {}", capability.0));
+    }
+    if inputs.agreements.len() > 1
+        && let Some(agreement) = inputs.agreements.get(strand.agreement)
+    {
+        label.push_str(&format!(", terms {}@{}", agreement.plan, agreement.terms_version));
+    }
+    label
+}
+
+/// Speaks of one strand.
+struct Speaker<'a> {
+    inputs: &'a Inputs,
+    sum: &'a Assessment,
+    strand: &'a Strand,
+    terms: &'a Terms,
+    remedy: &'a Remedy,
+    /// Named where there are several.
+    of: Option<String>,
+}
+
+impl Speaker<'_> {
+    fn step<const N: usize>(&self, name: StepName, says: String, numbers: [(&str, String); N]) -> Step {
+        Step { of: self.of.clone(), ..step(name, says, numbers) }
+    }
+}
+
+fn step<const N: usize>(name: StepName, says: String, numbers: [(&str, String); N]) -> Step {
+    let numbers: BTreeMap<String, String> = numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Step { name, of: None, says, numbers }
+}

@@ -1,0 +1,529 @@
+//! The steps in money: what was measured, what that pays, and how it becomes one amount.
+
+use super::terms::{due, figure, item, pays, share, when};
+use super::words::{counted, day, grouped, length, local, minutes_exact, nothing, percent, period};
+use super::{Speaker, step};
+use crate::domain::assess::Inputs;
+use crate::domain::assessment::{Assessment, Measured, Outcome, Part, Verdict};
+use crate::domain::money::{Currency, Money, Rounding};
+use crate::domain::ratio::Ratio;
+use crate::domain::receipt::{Step, StepName};
+use crate::domain::remedy::{
+    BandBoundary, Base, Boundary, ChargeChoice, DayKind, FirstPayment, Limit, Measure, Per, Schedule, Tax, TimePromised,
+};
+use crate::domain::terms::{Cap, Combination, Floor, Payment, Payout, RoundingPoint, Terms};
+
+/// Items that a sentence lists before it only counts the rest.
+const LISTED: usize = 60;
+
+impl Speaker<'_> {
+    fn currency(&self) -> Currency {
+        self.inputs.account.currency
+    }
+
+    /// The verdict that the worst mailbox, or the account as a whole, has.
+    fn verdict(&self) -> Option<&Verdict> {
+        self.strand.account.as_ref().or_else(|| self.strand.groups.first().and_then(|group| group.verdict.as_ref()))
+    }
+
+    fn whose(&self) -> &'static str {
+        match self.remedy.per {
+            Per::Mailbox => "for the mailboxes that were hit most",
+            Per::MailboxMinutes => "for the minutes of all mailboxes together",
+            Per::WorstMailbox => "for the account by its worst mailbox",
+            Per::Account => "for the account as a whole",
+        }
+    }
+
+    pub(super) fn measured(&self) -> Step {
+        let total = &self.strand.total;
+        let affected = format!("{} of {} had any time down", total.affected, total.mailboxes);
+        let (all, down) =
+            (minutes_exact(Ratio::whole(total.promised_micros)), minutes_exact(total.weighted_micros));
+        let items = self.verdict().map_or(0, |verdict| verdict.items.len());
+        let says = match &self.remedy.measure {
+            Measure::Uptime { of } => {
+                let of = match of {
+                    TimePromised::WholePeriod => "the whole period".to_owned(),
+                    TimePromised::WhileItExisted => "the time that the mailbox was there".to_owned(),
+                    TimePromised::Minutes(minutes) => format!("the {} minutes that always count", grouped((*minutes).into())),
+                };
+                format!(
+                    "Of {of}, {all} minutes, mail worked ({all} - {down}) / {all} = {} % {}; {affected}.",
+                    self.percent(total.uptime),
+                    self.whose()
+                )
+            }
+            Measure::ErrorRate { interval_seconds, .. } => {
+                let (intervals, rate) = match self.verdict().and_then(|verdict| verdict.items.first()).map(|one| &one.measured) {
+                    Some(Measured::ErrorRate { intervals, error_rate, .. }) => (*intervals, *error_rate),
+                    _ => (0, Ratio::ZERO),
+                };
+                format!(
+                    "The mean error rate of {intervals} intervals of {} is {rate}: 100 % - {} % = {} %.",
+                    length(*interval_seconds),
+                    percent(rate).shown(6),
+                    self.percent(total.uptime)
+                )
+            }
+            Measure::TimeDown => format!("Down {down} minutes in all {}; {affected}.", self.whose()),
+            Measure::Outages => format!("{} {}; {affected}.", counted(items, "outage"), self.whose()),
+            Measure::Days { days, .. } => {
+                let kind = match days {
+                    DayKind::Calendar => "calendar days",
+                    DayKind::Working => "working days",
+                };
+                format!("{} {kind} count {}; {affected}.", self.days(), self.whose())
+            }
+            Measure::Events { event, .. } => format!("{} of the kind {event}.", counted(items, "event")),
+        };
+        self.step(
+            StepName::Measured,
+            says,
+            [
+                ("promised_micros", total.promised_micros.to_string()),
+                ("down_micros", total.weighted_micros.to_string()),
+                ("uptime_percent", percent(total.uptime).shown(6)),
+                ("items", items.to_string()),
+                ("affected", total.affected.to_string()),
+                ("mailboxes", total.mailboxes.to_string()),
+            ],
+        )
+    }
+
+    fn days(&self) -> u64 {
+        let counts = self.verdict().into_iter().flat_map(|verdict| &verdict.items).map(|one| match one.measured {
+            Measured::Days { count, .. } => u64::from(count),
+            Measured::Period { .. } | Measured::ErrorRate { .. } | Measured::Outage { .. } | Measured::Event { .. } => 0,
+        });
+        counts.sum()
+    }
+
+    pub(super) fn schedule(&self) -> Step {
+        let total = &self.strand.total;
+        let verdict = self.verdict();
+        let mut says = vec![self.table()];
+        if let Some(condition) = &self.remedy.when {
+            let holds = if self.strand.applies { "which it is" } else { "which it is not: nothing is due" };
+            says.push(format!("It is promised {}, {holds}.", when(condition)));
+        }
+        let by_uptime = matches!(self.remedy.schedule, Schedule::TiersByUptime { .. });
+        match verdict {
+            Some(verdict) if !by_uptime => {
+                let listed: Vec<String> =
+                    verdict.items.iter().take(LISTED).map(|one| item(one, self.sum.zone, self.currency())).collect();
+                if !listed.is_empty() {
+                    let more = verdict.items.len().saturating_sub(LISTED);
+                    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                    says.push(format!("{}{more}.", listed.join("; ")));
+                }
+            }
+            Some(_) | None => {}
+        }
+        if let Some(verdict) = verdict {
+            if !self.remedy.limits.is_empty() {
+                says.push(self.limits(verdict));
+            }
+            if !by_uptime {
+                says.push(format!("Together {} {}.", due(&verdict.due, self.currency()), self.whose()));
+            }
+        }
+        let share = verdict.map_or(Ratio::ZERO, |verdict| verdict.due.share);
+        self.step(
+            StepName::Schedule,
+            says.join(" "),
+            [
+                ("promised_percent", total.promised.map_or_else(String::new, |promised| promised.to_string())),
+                ("allowed_micros", total.allowed_micros.map_or_else(String::new, |allowed| allowed.to_string())),
+                ("credit_percent", percent(share).to_string()),
+                ("flat", verdict.map_or(Ratio::ZERO, |verdict| verdict.due.flat).to_string()),
+                ("service_days", verdict.map_or(0, |verdict| verdict.due.service_days).to_string()),
+                ("units", verdict.map_or(Ratio::ZERO, |verdict| verdict.due.units).to_string()),
+                ("missed", total.missed.to_string()),
+            ],
+        )
+    }
+
+    /// What the terms' table says, as far as it matters here.
+    fn table(&self) -> String {
+        let (total, currency) = (&self.strand.total, self.currency());
+        let below = |boundary: &Boundary| match boundary {
+            Boundary::Below => "below",
+            Boundary::AtOrBelow => "at or below",
+        };
+        match &self.remedy.schedule {
+            Schedule::Always { pays: paid } => match self.remedy.measure {
+                Measure::Uptime { .. } | Measure::TimeDown | Measure::ErrorRate { .. } => {
+                    format!("It pays {}.", pays(paid, currency))
+                }
+                Measure::Outages | Measure::Days { .. } | Measure::Events { .. } => {
+                    format!("Each pays {}.", pays(paid, currency))
+                }
+            },
+            Schedule::TiersByUptime { boundary, tiers } => {
+                let below = below(boundary);
+                let promise = format!(
+                    "{} % is promised: at most {} minutes down{}.",
+                    total.promised.map_or_else(String::new, |promised| promised.to_string()),
+                    total.allowed_micros.map_or_else(String::new, minutes_exact),
+                    if self.remedy.per == Per::Mailbox { " for each mailbox" } else { "" }
+                );
+                let uptime = self.percent(total.uptime);
+                match total.tier.and_then(|tier| tiers.get(tier).map(|paid| (paid, tiers.get(tier + 1)))) {
+                    None => format!("{promise} {uptime} % is not {below} that."),
+                    Some((paid, next)) => {
+                        let next =
+                            next.map_or_else(String::new, |next| format!(" and not {below} {} %", next.uptime_below));
+                        format!(
+                            "{promise} {uptime} % is {below} {} %{next}: {} {} credited. {} missed a tier.",
+                            paid.uptime_below,
+                            pays(&paid.pays, currency),
+                            if paid.pays.all().len() > 1 { "are" } else { "is" },
+                            counted(total.missed, "mailbox")
+                        )
+                    }
+                }
+            }
+            Schedule::BandsByLength { boundary, bands } => {
+                let with = match boundary {
+                    BandBoundary::UpToAndWith => "up to and with",
+                    BandBoundary::UpToWithout => "below",
+                };
+                let rows: Vec<String> = bands
+                    .iter()
+                    .map(|band| match band.seconds {
+                        Some(seconds) => format!("{with} {}: {}", length(seconds), pays(&band.pays, currency)),
+                        None => format!("longer: {}", pays(&band.pays, currency)),
+                    })
+                    .collect();
+                format!("By how long it lasted, {}.", rows.join("; "))
+            }
+            Schedule::Steps { uptime_below, boundary, first, every_percent, each_further } => format!(
+                "{} {uptime_below} % pays {}, and {} more for every whole {every_percent} % below it; {uptime_below} - {} = {} points.",
+                below(boundary),
+                pays(first, currency),
+                pays(each_further, currency),
+                self.percent(total.uptime),
+                percent(uptime_below.ratio().minus(total.uptime).unwrap_or(Ratio::ZERO)).shown(6),
+            ),
+            Schedule::ByDay { grace, rows, at_most } => {
+                let mut said = Vec::new();
+                if grace.days > 0 {
+                    let kind = match grace.of {
+                        DayKind::Calendar => "days",
+                        DayKind::Working => "working days",
+                    };
+                    let first = match grace.first_payment {
+                        FirstPayment::OnTheLastDayOfGrace => "its last day pays first",
+                        FirstPayment::OnTheDayAfterGrace => "the day after it pays first",
+                    };
+                    said.push(format!("The grace is {} {kind}, and {first}.", grace.days));
+                }
+                for row in rows {
+                    said.push(format!("From day {} on, each day pays {}.", row.from_day, pays(&row.pays, currency)));
+                }
+                if let Some(most) = at_most {
+                    let condition = most.when.as_ref().map_or_else(String::new, |one| format!(" ({})", when(one)));
+                    said.push(format!("At most {} payments{condition}.", most.payments));
+                }
+                said.join(" ")
+            }
+        }
+    }
+
+    fn limits(&self, verdict: &Verdict) -> String {
+        let limits: Vec<String> = self
+            .remedy
+            .limits
+            .iter()
+            .map(|limit| match limit {
+                Limit::PercentOfBase { percent } => format!("{percent} % of the fee"),
+                Limit::Amount { amount } => format!("{} {amount}", self.currency()),
+                Limit::PercentOfBasePerOutage { percent } => format!("{percent} % of the fee for an outage"),
+                Limit::AmountPerOutage { amount } => format!("{} {amount} for an outage", self.currency()),
+            })
+            .collect();
+        let effect = if verdict.limited_to.is_some() { ", which takes something off" } else { "" };
+        format!("At most {}{effect}.", limits.join(", and "))
+    }
+
+    pub(super) fn base(&self) -> Step {
+        let says = match (&self.remedy.base, &self.strand.fees) {
+            (Base::None, _) => "No fee is needed: amounts are fixed.".to_owned(),
+            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) if self.strand.total.missed == 0 => {
+                "No fee is needed.".to_owned()
+            }
+            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) => "No charge for the period was found.".to_owned(),
+            (Base::PriceList { price, .. }, Some(_)) => {
+                format!("The price list says {} {price} for a period, whatever was charged.", self.currency())
+            }
+            (Base::ChargedFee { tax, charges, .. }, Some(fees)) => {
+                let tax = match tax {
+                    Tax::Included => "tax included",
+                    Tax::Excluded => "without tax",
+                };
+                let choice = match charges {
+                    ChargeChoice::All => String::new(),
+                    ChargeChoice::Only(items) => format!(" (only {})", items.join(", ")),
+                    ChargeChoice::GreaterOf(items) => format!(" (the greater of {})", items.join(" and ")),
+                };
+                let each = match self.remedy.per {
+                    Per::Mailbox if fees.own.is_empty() => {
+                        format!(": {} for each mailbox", self.major(fees.per_mailbox))
+                    }
+                    Per::Mailbox => {
+                        let own: Vec<String> =
+                            fees.own.iter().map(|(name, fee)| format!("{name} {}", self.major(*fee))).collect();
+                        format!(": {}", own.join(", "))
+                    }
+                    Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
+                };
+                format!(
+                    "Charge {} was {} for the period, {tax}{choice}{each}.",
+                    fees.charges.join(", "),
+                    self.major(fees.whole)
+                )
+            }
+        };
+        let fee = |of: Option<Ratio>| of.map_or_else(|| "0".to_owned(), |ratio| ratio.to_string());
+        self.step(
+            StepName::Base,
+            says,
+            [
+                ("fee_per_mailbox", fee(self.strand.fees.as_ref().map(|fees| fees.per_mailbox))),
+                ("fee_whole", fee(self.strand.fees.as_ref().map(|fees| fees.whole))),
+            ],
+        )
+    }
+
+    pub(super) fn paid(&self) -> Step {
+        let parts: Vec<String> = self.strand.parts.iter().map(|part| self.part(part)).collect();
+        let says = match parts.as_slice() {
+            [] => "Nothing is due.".to_owned(),
+            [one] => format!("{one}."),
+            several => format!("{}; together {}.", several.join("; "), self.major(self.strand.exact)),
+        };
+        let days = self.strand.service_days.to_string();
+        self.step(StepName::Paid, says, [("exact", self.strand.exact.to_string()), ("service_days", days)])
+    }
+
+    fn part(&self, part: &Part) -> String {
+        let count = match self.remedy.per {
+            Per::Mailbox => format!("{} x ", counted(part.mailboxes, "mailbox")),
+            Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
+        };
+        let mut sums = Vec::new();
+        if !part.share.is_zero() {
+            sums.push(format!("{} x {}", self.major(part.fee), share(part.share).replace(" of the fee", "")));
+        }
+        if !part.flat.is_zero() {
+            sums.push(self.major(part.flat));
+        }
+        let sum = match sums.as_slice() {
+            [one] => one.clone(),
+            several => format!("({})", several.join(" + ")),
+        };
+        let multiplier = if part.multiplier == Ratio::ONE { String::new() } else { format!(" x {}", part.multiplier) };
+        let days = match part.service_days {
+            0 => None,
+            1 => Some("1 service day".to_owned()),
+            days => Some(format!("{days} service days")),
+        };
+        let money = (!sums.is_empty()).then(|| format!("{count}{sum}{multiplier} = {}", self.major(part.exact)));
+        [money, days].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    }
+
+    fn major(&self, of: Ratio) -> String {
+        figure(of, self.currency())
+    }
+
+    /// Three places, or as many more as it takes not to look like a threshold that it is not.
+    fn percent(&self, uptime: Ratio) -> String {
+        let thresholds: Vec<Ratio> = match &self.remedy.schedule {
+            Schedule::TiersByUptime { tiers, .. } => tiers.iter().map(|tier| percent(tier.uptime_below.ratio())).collect(),
+            Schedule::Steps { uptime_below, .. } => vec![percent(uptime_below.ratio())],
+            Schedule::Always { .. } | Schedule::BandsByLength { .. } | Schedule::ByDay { .. } => Vec::new(),
+        };
+        let exact = percent(uptime);
+        let misleads = |shown: &String| {
+            shown.parse::<Ratio>().is_ok_and(|shown| {
+                shown != exact && (shown == Ratio::whole(100) || thresholds.contains(&shown))
+            })
+        };
+        [3, 6, 9]
+            .into_iter()
+            .map(|places| exact.shown(places))
+            .find(|shown| !misleads(shown))
+            .unwrap_or_else(|| exact.to_string())
+    }
+}
+
+/// Speaks of what all strands pay together.
+pub(super) struct Whole<'a> {
+    pub inputs: &'a Inputs,
+    pub sum: &'a Assessment,
+    pub terms: &'a Terms,
+}
+
+impl Whole<'_> {
+    fn currency(&self) -> Currency {
+        self.inputs.account.currency
+    }
+
+    fn major(&self, of: Ratio) -> String {
+        figure(of, self.currency())
+    }
+
+    pub(super) fn combined(&self) -> Step {
+        let sum = self.sum;
+        let days = |days: u32| if days == 0 { String::new() } else { format!(" and {days} service days") };
+        let each: Vec<String> = sum
+            .strands
+            .iter()
+            .map(|strand| format!("{}{}", self.major(strand.exact), days(strand.service_days)))
+            .collect();
+        let mut says = vec![match (sum.strands.len(), self.terms.combination) {
+            (0 | 1, _) => format!("Due: {}{}.", self.major(sum.exact), days(sum.service_days)),
+            (_, Combination::Sum) => {
+                format!("Added: {} = {}{}.", each.join(" + "), self.major(sum.exact), days(sum.service_days))
+            }
+            (_, Combination::BestOf) => format!(
+                "Of {}, only the best is paid: {}{}.",
+                each.join(" and "),
+                self.major(sum.exact),
+                days(sum.service_days)
+            ),
+        }];
+        if sum.set_off.is_positive() {
+            says.push(format!(
+                "{} was given before and is taken off: {} is left.",
+                self.major(sum.set_off),
+                self.major(sum.exact.minus(sum.set_off).unwrap_or(Ratio::ZERO))
+            ));
+        }
+        step(
+            StepName::Combined,
+            says.join(" "),
+            [
+                ("exact", sum.exact.to_string()),
+                ("service_days", sum.service_days.to_string()),
+                ("set_off", sum.set_off.to_string()),
+            ],
+        )
+    }
+
+    pub(super) fn caps(&self) -> Step {
+        let sum = self.sum;
+        let caps: Vec<String> = self
+            .terms
+            .caps
+            .iter()
+            .map(|cap| match cap {
+                Cap::PercentOfPeriodFee { percent } => format!("{percent} % of the fee of the period"),
+                Cap::AmountPerPeriod { amount } => format!("{} {amount} for a period", self.currency()),
+                Cap::AmountPerTwelveMonths { amount } => {
+                    let before = self.inputs.history.map_or_else(|| "not known".to_owned(), |known| known.paid_before.to_string());
+                    format!("{} {amount} in twelve months (paid before: {before})", self.currency())
+                }
+                Cap::ServiceDaysPerPeriod { days } => format!("{days} service days for a period"),
+            })
+            .collect();
+        let worth = match self.terms.payout {
+            Payout::ServiceDaysAsCredit if sum.capped_days > 0 => {
+                let (first, after) = (self.inputs.period.first_day(), self.inputs.period.day_after());
+                let days = (after - first).num_days();
+                Some(format!("A service day is worth the fee of the period over its {days} days."))
+            }
+            Payout::ServiceDaysAsCredit | Payout::CreditOnBill | Payout::Cash | Payout::ServiceDaysAtEndOfTerm => None,
+        };
+        let days = match sum.capped_days {
+            0 => String::new(),
+            days => format!(" for {days} service days"),
+        };
+        let left = sum.exact.minus(sum.set_off).unwrap_or(sum.exact);
+        let mut says = vec![if caps.is_empty() {
+            "There is no cap.".to_owned()
+        } else if sum.capped == left && sum.capped_days == sum.service_days {
+            format!("That is not above the most that is paid: {}.", caps.join(", "))
+        } else {
+            format!("The most that is paid is {}: {}{days} is left.", caps.join(", "), self.major(sum.capped))
+        }];
+        says.extend(worth);
+        step(
+            StepName::Caps,
+            says.join(" "),
+            [("capped", sum.capped.to_string()), ("capped_days", sum.capped_days.to_string())],
+        )
+    }
+
+    pub(super) fn rounded(&self) -> Step {
+        let mode = match self.terms.rounding.mode {
+            Rounding::HalfUp => "half up",
+            Rounding::HalfEven => "half to even",
+            Rounding::Up => "up",
+            Rounding::Down => "down",
+        };
+        let at = match self.terms.rounding.at {
+            RoundingPoint::AccountTotal => "once, for the whole account",
+            RoundingPoint::EachMailbox => "for each mailbox, as shown above, and the total",
+            RoundingPoint::EachItem => "for each item, as shown above, and the total",
+        };
+        let floors: Vec<String> = self
+            .terms
+            .floors
+            .iter()
+            .map(|floor| match floor {
+                Floor::PaidOnlyAbove { amount } => format!(" It is paid only above {} {amount}.", self.currency()),
+                Floor::PaidOnlyFrom { amount } => format!(" It is paid only from {} {amount} on.", self.currency()),
+                Floor::RaisedTo { amount } => format!(" Less is raised to {} {amount}.", self.currency()),
+            })
+            .collect();
+        let amount = self.amount();
+        step(
+            StepName::Rounded,
+            format!("Rounded {mode}, {at}: {}.{}", self.sum.rounded, floors.concat()),
+            [("rounded", self.sum.rounded.to_string()), ("credit", amount)],
+        )
+    }
+
+    /// The credit as `NZD 25.00`; zero where nothing is due.
+    fn amount(&self) -> String {
+        match &self.sum.outcome {
+            Outcome::Credit { amount } => amount.to_string(),
+            Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => Money::zero(self.currency()).to_string(),
+        }
+    }
+
+    pub(super) fn payout(&self) -> Step {
+        let how = match self.terms.payment {
+            Payment::Automatic => "without being asked for".to_owned(),
+            Payment::OnRequest { .. } => {
+                let deadline = crate::domain::combine::deadline(self.inputs, self.terms, self.sum.zone);
+                let until = deadline.map_or_else(String::new, |at| format!(", before {}", local(at, self.sum.zone)));
+                let asked = self.inputs.requested_at.map_or_else(String::new, |at| {
+                    format!(" (asked on {})", local(at, self.sum.zone))
+                });
+                format!("when the customer asks for it{until}{asked}")
+            }
+        };
+        let place = match self.terms.payout {
+            Payout::Cash => "is paid outside the bill",
+            Payout::CreditOnBill | Payout::ServiceDaysAsCredit | Payout::ServiceDaysAtEndOfTerm => "is credited on a bill",
+        };
+        let mut says = vec![match &self.sum.outcome {
+            Outcome::Credit { amount } => format!("{amount} {place}, {how}."),
+            Outcome::ServiceDays { days, term_ends } => {
+                let until = term_ends.map_or_else(String::new, |ends| format!(", which then lasts until {}", day(ends)));
+                format!("{days} service days are added at the end of the term{until}, {how}.")
+            }
+            Outcome::NothingDue { why } => format!("Nothing is due for {}: {}.", period(self.inputs.period), nothing(*why)),
+        }];
+        if !self.terms.evidence.is_empty() {
+            says.push(format!("Who asks brings: {}.", self.terms.evidence.join(", ")));
+        }
+        if !self.sum.rights.is_empty() {
+            says.push(format!("The customer may also: {}.", self.sum.rights.join(", ")));
+        }
+        step(StepName::Payout, says.join(" "), [("rights", self.sum.rights.join(","))])
+    }
+}

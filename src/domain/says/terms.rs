@@ -1,0 +1,118 @@
+//! What terms pay, in words.
+
+use super::words::{day, length};
+use crate::domain::assessment::{Due, Item, Measured};
+use crate::domain::money::Currency;
+use crate::domain::period::Zone;
+use crate::domain::ratio::Ratio;
+use crate::domain::remedy::{Pay, UnitCount, When};
+
+/// What a pay expression says.
+pub(super) fn pays(pay: &Pay, currency: Currency) -> String {
+    match pay {
+        Pay::Nothing => "nothing".to_owned(),
+        Pay::Percent(percent) => format!("{percent} %"),
+        Pay::Fraction(fraction) => format!("{fraction} of the fee"),
+        Pay::Amount(amount) => format!("{currency} {amount}"),
+        Pay::ServiceDays(1) => "1 service day".to_owned(),
+        Pay::ServiceDays(days) => format!("{days} service days"),
+        Pay::ProRata { multiplier } if multiplier.ratio() == Ratio::ONE => "the share of time lost".to_owned(),
+        Pay::ProRata { multiplier } => format!("{multiplier} times the share of time lost"),
+        Pay::ForEach { seconds, count, after_seconds, pays: each } => {
+            let unit = match count {
+                UnitCount::Started => "started ",
+                UnitCount::Full => "full ",
+                UnitCount::Exact => "",
+            };
+            let after = match after_seconds {
+                0 => String::new(),
+                seconds => format!(" after the first {}", length(*seconds)),
+            };
+            format!("{} for each {unit}{}{after}", pays(each, currency), length(*seconds))
+        }
+        Pay::GreaterOf(several) => {
+            format!("the greater of {}", several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and "))
+        }
+        Pay::SumOf(several) => several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and "),
+        Pay::Dated(rows) => {
+            let rows: Vec<String> =
+                rows.iter().map(|row| format!("from {} on {}", day(row.from), pays(&row.pays, currency))).collect();
+            rows.join(", ")
+        }
+        Pay::Only { when: condition, pays: then } => format!("{} ({})", pays(then, currency), when(condition)),
+        Pay::ByImpact { full, degraded, delayed } => format!(
+            "{} when nothing worked, {} when it worked in part, {} when it was late",
+            pays(full, currency),
+            pays(degraded, currency),
+            pays(delayed, currency)
+        ),
+    }
+}
+
+/// `only for business`, `not with alternative_service`.
+pub(super) fn when(when: &When) -> String {
+    let mut said = Vec::new();
+    if !when.all_of.is_empty() {
+        said.push(format!("only with {}", when.all_of.join(" and ")));
+    }
+    if !when.none_of.is_empty() {
+        said.push(format!("not with {}", when.none_of.join(" or ")));
+    }
+    said.join(", ")
+}
+
+/// What something is due.
+pub(super) fn due(due: &Due, currency: Currency) -> String {
+    let mut said = Vec::new();
+    if !due.share.is_zero() {
+        said.push(share(due.share));
+    }
+    if !due.flat.is_zero() {
+        said.push(format!("{currency} {}", figure(due.flat, currency)));
+    }
+    match due.service_days {
+        0 => {}
+        1 => said.push("1 service day".to_owned()),
+        days => said.push(format!("{days} service days")),
+    }
+    if said.is_empty() { "nothing".to_owned() } else { said.join(" and ") }
+}
+
+/// A share as a percentage where it has a short one, else as a fraction of the fee.
+pub(super) fn share(share: Ratio) -> String {
+    let percent = share.times(Ratio::whole(100)).unwrap_or(share).to_string();
+    if percent.contains('/') || percent.len() > 8 { format!("{share} of the fee") } else { format!("{percent} %") }
+}
+
+/// In major units: with the currency's decimals where it has no more, else exact.
+pub(super) fn figure(figure: Ratio, currency: Currency) -> String {
+    let short = figure.shown(currency.decimals());
+    if short.parse::<Ratio>().is_ok_and(|parsed| parsed == figure) { short } else { figure.to_string() }
+}
+
+/// One measured thing with what it is due: `3 Jun 10:00 to 3 Jun 10:31, 31 min: 2 units, 10 %`.
+pub(super) fn item(item: &Item, zone: Zone, currency: Currency) -> String {
+    use super::words::{local, spoken_exact};
+    let what = match &item.measured {
+        Measured::Period { .. } | Measured::ErrorRate { .. } => "the period".to_owned(),
+        Measured::Outage { interval, down_micros } => format!(
+            "{} to {}, {}",
+            local(interval.start(), zone),
+            local(interval.end(), zone),
+            spoken_exact(*down_micros)
+        ),
+        Measured::Days { first, last, number, count, grace_ends, .. } => {
+            let days = match count {
+                1 => format!("day {number}, {}", day(*first)),
+                _ => format!("days {number} to {}, {} to {}", number + count - 1, day(*first), day(*last)),
+            };
+            let grace = grace_ends.map_or_else(String::new, |ends| format!(" (the grace ends with {})", day(ends)));
+            format!("{days}{grace}")
+        }
+        Measured::Event { at, counts: true } => local(*at, zone),
+        Measured::Event { at, counts: false } => format!("{}, told in time", local(*at, zone)),
+    };
+    let units = &item.due.units;
+    let units = if units.is_zero() || *units == Ratio::ONE { String::new() } else { format!("{units} x, ") };
+    format!("{what}: {units}{}", due(&item.due, currency))
+}

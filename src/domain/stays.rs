@@ -1,0 +1,135 @@
+//! Where mailboxes lived: placements as sources told them, as stays on shards.
+
+use std::collections::HashMap;
+
+use super::assess::AssessError;
+use super::assessment::Stay;
+use super::placement::{MailboxHistory, PlacementEvent};
+use super::time::{Interval, IntervalSet};
+
+/// Mailboxes that have one history.
+#[derive(Debug)]
+pub(super) struct Life<'a> {
+    pub mailboxes: Vec<String>,
+    /// Where they lived, sorted.
+    pub stays: Vec<(Interval, &'a str)>,
+    /// Whether two sources disagree about it in the period.
+    pub contested: bool,
+}
+
+/// The mailboxes by history: those that share one are judged once. A mailbox in `own` has a fee of its own and so stands
+/// alone.
+pub(super) fn lives<'a>(
+    mailboxes: &'a [MailboxHistory],
+    horizon: Interval,
+    period: Interval,
+    own: &[&str],
+) -> Result<Vec<Life<'a>>, AssessError> {
+    let mut sorted: Vec<&MailboxHistory> = mailboxes.iter().collect();
+    sorted.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0].mailbox == pair[1].mailbox && pair[0] != pair[1]) {
+        return Err(AssessError::MailboxTwice { mailbox: twice[0].mailbox.clone() });
+    }
+    sorted.dedup_by(|a, b| a.mailbox == b.mailbox);
+    let mut known: HashMap<(History<'_>, Option<&str>), usize> = HashMap::new();
+    let mut lives: Vec<Life<'_>> = Vec::new();
+    for mailbox in sorted {
+        let alone = own.contains(&mailbox.mailbox.as_str()).then_some(mailbox.mailbox.as_str());
+        let key = (stays(mailbox, horizon, period)?, alone);
+        if let Some(at) = known.get(&key) {
+            lives[*at].mailboxes.push(mailbox.mailbox.clone());
+            continue;
+        }
+        let (stays, contested) = key.0.clone();
+        known.insert(key, lives.len());
+        lives.push(Life { mailboxes: vec![mailbox.mailbox.clone()], stays, contested });
+    }
+    Ok(lives)
+}
+
+/// All mailboxes that were there in the period as if they were one.
+pub(super) fn as_one<'a>(lives: Vec<Life<'a>>, period: Interval) -> Vec<Life<'a>> {
+    let mut one: Option<Life<'a>> = None;
+    for life in lives {
+        if !life.stays.iter().any(|(stay, _)| stay.intersection(period).is_some()) {
+            continue;
+        }
+        let whole = one.get_or_insert(Life { mailboxes: Vec::new(), stays: Vec::new(), contested: false });
+        whole.mailboxes.extend(life.mailboxes);
+        whole.stays.extend(life.stays);
+        whole.contested |= life.contested;
+    }
+    one.map(|mut whole| {
+        whole.mailboxes.sort();
+        whole.stays.sort_unstable();
+        whole.stays.dedup();
+        whole
+    })
+    .into_iter()
+    .collect()
+}
+
+/// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
+type History<'a> = (Vec<(Interval, &'a str)>, bool);
+
+/// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
+fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
+    let mut events: Vec<&PlacementEvent> = history.events.iter().collect();
+    events.sort_unstable_by(|a, b| (&a.source, a.from).cmp(&(&b.source, b.from)));
+    let mut said: Vec<(Interval, &PlacementEvent)> = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let next = events.get(index + 1).filter(|next| next.source == event.source);
+        if let Some(next) = next
+            && next.from == event.from
+        {
+            if next.shard != event.shard {
+                return Err(AssessError::PlacementContradictsItself {
+                    mailbox: history.mailbox.clone(),
+                    source_name: event.source.clone(),
+                    from: event.from,
+                });
+            }
+            continue;
+        }
+        let until = next.map_or(horizon.end(), |next| next.from.min(horizon.end()));
+        said.extend(Interval::new(event.from.max(horizon.start()), until).ok().map(|interval| (interval, *event)));
+    }
+    let contested = said.iter().enumerate().any(|(index, (interval, event))| {
+        said.iter().skip(index + 1).any(|(other, against)| {
+            event.source != against.source
+                && event.shard != against.shard
+                && interval.intersection(*other).and_then(|shared| shared.intersection(period)).is_some()
+        })
+    });
+    Ok((joined_stays(&said), contested))
+}
+
+/// The stays, those on one shard that touch or overlap joined.
+fn joined_stays<'a>(said: &[(Interval, &'a PlacementEvent)]) -> Vec<(Interval, &'a str)> {
+    let mut stays: Vec<(&str, Interval)> =
+        said.iter().filter_map(|(interval, event)| event.shard.as_deref().map(|shard| (shard, *interval))).collect();
+    stays.sort_unstable();
+    let mut joined: Vec<(Interval, &str)> = Vec::with_capacity(stays.len());
+    for (shard, interval) in stays {
+        match joined.last_mut() {
+            Some((last, on)) if *on == shard && interval.start() <= last.end() => {
+                *last = Interval::new(last.start(), last.end().max(interval.end())).unwrap_or(*last);
+            }
+            Some(_) | None => joined.push((interval, shard)),
+        }
+    }
+    joined.sort_unstable();
+    joined
+}
+
+/// The part of `stays` in the period, for the receipt; and how long any of them lasts.
+pub(super) fn in_period(stays: &[(Interval, &str)], period: Interval) -> (Vec<Stay>, IntervalSet) {
+    let clipped: Vec<Stay> = stays
+        .iter()
+        .filter_map(|(interval, shard)| interval.intersection(period).map(|interval| (interval, shard)))
+        .map(|(interval, shard)| Stay { interval, shard: (*shard).to_owned() })
+        .collect();
+    let existed = clipped.iter().map(|stay| stay.interval).collect();
+    (clipped, existed)
+}
+
