@@ -6,6 +6,7 @@ pub mod assess;
 mod base;
 pub mod batch;
 pub mod books;
+pub mod calendar;
 pub mod case;
 pub mod chain;
 pub mod charge;
