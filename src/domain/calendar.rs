@@ -26,21 +26,18 @@ const FARTHEST: usize = 84_000;
 const HORIZONS: [i64; 3] = [8, 60, 400];
 
 /// One version of a calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calendar {
     /// What terms call it: [`is_name`].
-    #[schema(example = "nz-auckland")]
     pub name: String,
     /// 1 for the first.
-    #[schema(example = 1)]
     pub version: i32,
     /// The days of the week that are no working days. They may have working hours all the same: a desk that is open on
     /// Saturday morning does not make Saturday a day that deadlines count.
     pub weekend: Vec<Weekday>,
     /// The days that are neither working days nor have working hours, each with its name.
     #[serde(deserialize_with = "holidays")]
-    #[schema(value_type = BTreeMap<String, String>, example = json!({ "2026-12-25": "Christmas Day" }))]
     pub holidays: BTreeMap<NaiveDate, String>,
     /// When it is worked. Empty where the calendar only counts days.
     #[serde(default)]

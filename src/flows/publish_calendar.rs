@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
+use crate::domain::batch::LISTED_ERRORS;
 use crate::domain::calendar::{self, Calendar, DayHours, Weekday};
 use crate::domain::refusal::{Code, FieldError, Refusal};
 use crate::domain::time::Instant;
@@ -48,17 +49,32 @@ pub struct Hours {
 /// One version of a calendar, as doors show it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct CalendarVersion {
-    #[serde(flatten)]
-    pub calendar: Calendar,
+    #[schema(example = "nz-auckland")]
+    pub name: String,
+    #[schema(example = 1)]
+    pub version: i32,
     #[schema(value_type = String)]
     pub recorded_at: Instant,
     /// SHA-256 of what the calendar says.
     pub hash: String,
+    pub weekend: Vec<Weekday>,
+    #[schema(value_type = BTreeMap<String, String>, example = json!({ "2026-12-25": "Christmas Day" }))]
+    pub holidays: BTreeMap<NaiveDate, String>,
+    pub working_hours: Vec<DayHours>,
 }
 
 impl From<Version> for CalendarVersion {
     fn from(version: Version) -> Self {
-        CalendarVersion { calendar: version.calendar, recorded_at: version.recorded_at, hash: version.hash }
+        let Calendar { name, version: number, weekend, holidays, working_hours } = version.calendar;
+        CalendarVersion {
+            name,
+            version: number,
+            recorded_at: version.recorded_at,
+            hash: version.hash,
+            weekend,
+            holidays,
+            working_hours,
+        }
     }
 }
 
@@ -93,7 +109,8 @@ pub async fn publish_calendar(
     once.finish(201, &CalendarVersion::from(version)).await
 }
 
-/// The calendar, if all of it can be worked with. Its version is still to be given.
+/// The calendar, if all of it can be worked with; its version is still to be given. A refusal names the first
+/// [`LISTED_ERRORS`] places that are wrong, and counts the rest.
 fn checked(name: &str, request: PublishCalendar) -> Result<Calendar, Refusal> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: String, message: String| errors.push(FieldError { pointer, message });
@@ -119,8 +136,17 @@ fn checked(name: &str, request: PublishCalendar) -> Result<Calendar, Refusal> {
         }
     }
     let calendar = Calendar { name: name.to_owned(), version: 0, weekend, holidays, working_hours };
-    errors.extend(calendar.check());
-    if errors.is_empty() { Ok(calendar) } else { Err(Refusal::invalid(errors)) }
+    // Of a list that cannot be read whole, the places are not those that were sent.
+    let is_whole = |list: &str| !errors.iter().any(|error: &FieldError| error.pointer.starts_with(list));
+    let left_out: Vec<&str> = ["/weekend", "/working_hours"].into_iter().filter(|list| !is_whole(list)).collect();
+    let checked = calendar.check().into_iter();
+    errors.extend(checked.filter(|error| !left_out.iter().any(|list| error.pointer.starts_with(list))));
+    if errors.is_empty() {
+        return Ok(calendar);
+    }
+    let mut refusal = Refusal::invalid(errors);
+    refusal.errors.truncate(LISTED_ERRORS);
+    Err(refusal)
 }
 
 /// The beginning of a key as a part of a JSON pointer.
