@@ -118,6 +118,18 @@ fn a_stretch_is_as_long_as_the_clocks_make_it() {
 }
 
 #[test]
+fn where_midnight_comes_twice_a_stretch_reaches_into_the_date_beside_its_own() {
+    // Havana went from 01:00 back to 00:00 on 1 November 2026: Saturday ends with the later midnight.
+    let late = only(Weekday::Saturday, "20:00", "24:00");
+    let found = late.working_time(zone("America/Havana"), span("2026-11-01T04:20:00Z", "2026-11-01T05:20:00Z"));
+    assert_eq!(found.intervals(), [span("2026-11-01T04:20:00Z", "2026-11-01T05:00:00Z")]);
+    // St John's went from 00:01 back to 23:01 on 7 November 2010: Sunday began with the earlier midnight.
+    let early = only(Weekday::Sunday, "00:00", "01:00");
+    let found = early.working_time(zone("America/St_Johns"), span("2010-11-07T02:20:00Z", "2010-11-07T02:50:00Z"));
+    assert_eq!(found.intervals(), [span("2010-11-07T02:30:00Z", "2010-11-07T02:50:00Z")]);
+}
+
+#[test]
 fn a_gap_that_ends_between_two_minutes_is_met_to_the_second() {
     // Liberia's clocks went from 00:00:00 to 00:44:30 on 7 January 1972, a Friday.
     let monrovia = zone("Africa/Monrovia");
@@ -231,7 +243,7 @@ fn every_weekday_goes_by_its_name_and_follows_the_dates() {
 }
 
 /// A day on which clocks change, in zones of whole and of half hours.
-const CHANGES: [(&str, &str); 8] = [
+const CHANGES: [(&str, &str); 9] = [
     ("Pacific/Auckland", "2026-04-04T14:00:00Z"),
     ("Pacific/Auckland", "2026-09-26T14:00:00Z"),
     ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
@@ -239,8 +251,9 @@ const CHANGES: [(&str, &str); 8] = [
     ("Europe/London", "2026-03-29T01:00:00Z"),
     ("Europe/London", "2026-10-25T01:00:00Z"),
     ("America/Asuncion", "2024-10-06T04:00:00Z"),
-    // The end of summer time, at which midnight comes twice.
+    // Midnight comes twice: on one date from 01:00 back to 00:00, and across two from 00:01 back to 23:01.
     ("America/Havana", "2026-11-01T05:00:00Z"),
+    ("America/St_Johns", "2010-11-07T02:31:00Z"),
 ];
 
 fn time_of_day(minute: u32) -> String {
@@ -277,7 +290,7 @@ impl Walk {
     /// The minutes at which the clocks show `wall`, or else the one at which they first show more.
     fn find(&self, wall: NaiveDateTime) -> (Instant, Instant) {
         let mut shown = self.0.iter().filter(|(_, local)| *local == wall).map(|(at, _)| *at);
-        match (shown.next(), shown.last()) {
+        match (shown.next(), shown.next_back()) {
             (Some(first), last) => (first, last.unwrap_or(first)),
             (None, _) => {
                 let after = self.0.iter().find(|(_, local)| *local > wall).unwrap().0;
@@ -315,8 +328,8 @@ proptest! {
     #[test]
     fn working_time_agrees_with_counting_minute_by_minute(
         change in prop::sample::select(&CHANGES[..]),
-        before in 0i64..4_000,
-        length in 1i64..6_000,
+        before in prop_oneof![0i64..4_000, -60i64..60],
+        length in prop_oneof![1i64..6_000, 1i64..60],
         working_hours in week(),
         holiday in 0u64..20,
     ) {
