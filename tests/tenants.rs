@@ -62,6 +62,10 @@ async fn two() -> Two {
     }
     let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": answers })).await;
     assert_eq!(taken.json()["recorded"], 2, "{}", taken.body);
+    let calendar = json!({ "weekend": ["sunday"], "holidays": {} });
+    let admin = doors.staff("ngaire", Role::Admin);
+    let published = doors.send(Method::PUT, "/v1/calendars/nz-auckland", &admin, "calendar", Some(&calendar)).await;
+    assert_eq!(published.status, 201, "{}", published.body);
     let token = doors.customer("c-0", &[&reference(0)]);
     Two {
         token,
@@ -96,6 +100,7 @@ fn plausible(path: &str, account: &str) -> Value {
         "/v1/credit-runs/{id}/approve" => json!({ "total": "1.00" }),
         "/v1/outages/{id}/amendments" => json!({ "version": 1, "reason": "It was another day." }),
         "/v1/outages/{id}/confirm" => json!({ "version": 1 }),
+        "/v1/calendars/{name}" => json!({ "weekend": ["sunday"], "holidays": {} }),
         _ => json!({}),
     }
 }
@@ -122,6 +127,8 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
             (two.world.window.to_string(), Uuid::from_u128(77).to_string())
         } else if path.starts_with("/v1/plans/{plan}") {
             ("business".to_owned(), "businass".to_owned())
+        } else if path.starts_with("/v1/calendars/{name}") {
+            ("nz-auckland".to_owned(), "nz-aucklend".to_owned())
         } else if path == "/v1/ingest/{source}" {
             ("alertmanager".to_owned(), "alertmanagex".to_owned())
         } else {
@@ -142,6 +149,7 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
                         .replace("{id}", id)
                         .replace("{account}", id)
                         .replace("{plan}", id)
+                        .replace("{name}", id)
                         .replace("{period}", "2026-10")
                         .replace("{version}", "1")
                         .replace("{action}", verb);

@@ -257,9 +257,8 @@ fn slices<'a>(inputs: &'a Inputs, last: &Terms, period: Interval) -> Result<Vec<
     let slice = |index: usize, span: Interval, began: Option<Interval>| {
         sorted.get(index).map(|(agreement, one)| Slice { agreement: *agreement, terms: &one.terms, span, began })
     };
-    let in_force = (0..sorted.len()).filter_map(|index| {
-        Interval::new(sorted[index].1.from, until(index)).ok().map(|force| (index, force))
-    });
+    let in_force = (0..sorted.len())
+        .filter_map(|index| Interval::new(sorted[index].1.from, until(index)).ok().map(|force| (index, force)));
     let slices: Vec<Slice<'a>> = match last.change_in_period {
         ChangeInPeriod::TermsAtPeriodEnd => slice(sorted.len() - 1, period, None).into_iter().collect(),
         ChangeInPeriod::SplitPeriod => in_force

@@ -81,7 +81,8 @@ impl Assessment {
     pub fn headline(&self) -> Option<&Strand> {
         let worth = |strand: &Strand| (strand.is_paid, strand.exact, strand.service_days, strand.total.counted_micros);
         self.strands.iter().reduce(|best, one| {
-            let ((a_paid, a_exact, a_days, a_counted), (b_paid, b_exact, b_days, b_counted)) = (worth(best), worth(one));
+            let ((a_paid, a_exact, a_days, a_counted), (b_paid, b_exact, b_days, b_counted)) =
+                (worth(best), worth(one));
             let order = a_paid
                 .cmp(&b_paid)
                 .then_with(|| a_exact.compared(b_exact).unwrap_or(Ordering::Equal))

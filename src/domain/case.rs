@@ -193,7 +193,11 @@ impl Case {
     }
 
     fn refuse_unusable(&self) -> Result<(), NotACase> {
-        let all = self.earlier_terms.iter().enumerate().map(|(index, one)| (format!("/earlier_terms/{index}/terms"), &one.terms));
+        let all = self
+            .earlier_terms
+            .iter()
+            .enumerate()
+            .map(|(index, one)| (format!("/earlier_terms/{index}/terms"), &one.terms));
         for (at, terms) in all.chain([("/terms".to_owned(), &self.terms)]) {
             if let Some(finding) = terms.lint().first() {
                 return Err(NotACase::Unusable(format!("{at}{}: {}", finding.pointer, finding.message)));

@@ -135,12 +135,7 @@ fn worth_of_days(
     Ok(fee.times(Ratio::whole(service_days))?.over(Ratio::whole((period.1 - period.0).num_days()))?)
 }
 
-fn capped_money(
-    due: Ratio,
-    inputs: &Inputs,
-    terms: &Terms,
-    blockers: &mut Vec<Blocker>,
-) -> Result<Ratio, AssessError> {
+fn capped_money(due: Ratio, inputs: &Inputs, terms: &Terms, blockers: &mut Vec<Blocker>) -> Result<Ratio, AssessError> {
     let mut capped = due;
     for cap in &terms.caps {
         let most = match cap {
@@ -256,9 +251,7 @@ fn rights(terms: &Terms, strands: &[Strand]) -> Result<Vec<String>, AssessError>
         let mut holds = false;
         for strand in strands {
             holds |= match right.condition {
-                RightIf::UptimeBelow(percent) => {
-                    strand.total.uptime.compared(percent.ratio())? == Ordering::Less
-                }
+                RightIf::UptimeBelow(percent) => strand.total.uptime.compared(percent.ratio())? == Ordering::Less,
                 RightIf::DownAtLeastHours(hours) => {
                     let least = Ratio::whole(i64::from(hours) * HOUR);
                     strand.total.weighted_micros.compared(least)? != Ordering::Less

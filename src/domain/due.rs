@@ -84,10 +84,11 @@ impl Judge<'_> {
         };
         let mut paid = Paid::default();
         for (group, things) in groups.iter_mut().zip(&things) {
-            let fee = fees.as_ref().zip(group.mailboxes.first()).map_or(Ratio::ZERO, |(fees, mailbox)| match self.of() {
-                FeeOf::AffectedMailboxes => fees.of(mailbox),
-                FeeOf::WholeAccount => fees.whole,
-            });
+            let fee =
+                fees.as_ref().zip(group.mailboxes.first()).map_or(Ratio::ZERO, |(fees, mailbox)| match self.of() {
+                    FeeOf::AffectedMailboxes => fees.of(mailbox),
+                    FeeOf::WholeAccount => fees.whole,
+                });
             let (verdict, _) = pay::verdict(self.remedy, things, self.means(fee))?;
             if !verdict.due.is_nothing() {
                 paid.missed += group.mailboxes.len();
@@ -141,11 +142,8 @@ impl Judge<'_> {
             | Schedule::Steps { .. }
             | Schedule::ByDay { .. } => None,
         };
-        let mut paid = Paid {
-            whole: Some(Whole { promised_micros, down_micros, uptime, tier }),
-            fees,
-            ..Paid::default()
-        };
+        let mut paid =
+            Paid { whole: Some(Whole { promised_micros, down_micros, uptime, tier }), fees, ..Paid::default() };
         if !verdict.due.is_nothing() {
             paid.missed = groups.iter().map(|group| group.mailboxes.len()).sum();
             paid.parts.push(self.part(1, tier, &verdict, fee)?);

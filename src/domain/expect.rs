@@ -251,7 +251,8 @@ impl Comparison {
         expected: (Option<u64>, Option<Ratio>, Option<NaiveDate>, Option<Ratio>),
         strand: &Strand,
     ) {
-        let verdict = strand.account.as_ref().or_else(|| strand.groups.first().and_then(|group| group.verdict.as_ref()));
+        let verdict =
+            strand.account.as_ref().or_else(|| strand.groups.first().and_then(|group| group.verdict.as_ref()));
         let due = verdict.map(|verdict| verdict.due);
         let name = |what: &str| format!("{at}{what}");
         let found = verdict.map_or(0, measured).to_string();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 
+use super::calendar::{self, Calendar};
 use super::percent::Percent;
 use super::ratio::Ratio;
 use super::remedy::{
@@ -66,25 +67,31 @@ impl Terms {
             | Schedule::BandsByLength { .. }
             | Schedule::Steps { .. } => false,
         };
-        let counts_working_days = |remedy: &Remedy| matches!(remedy.measure, Measure::Days { days: DayKind::Working, .. });
+        let counts_working_days =
+            |remedy: &Remedy| matches!(remedy.measure, Measure::Days { days: DayKind::Working, .. });
         let needs_calendar = self.time.hours == Hours::WorkingHours
             || self.remedies.iter().any(|remedy| grace_of_working_days(remedy) || counts_working_days(remedy));
         match &self.time.calendar {
             None if needs_calendar => {
-                find.add("/time", "These terms speak of working days or hours: name the holiday calendar, calendar: ....");
+                find.add(
+                    "/time",
+                    "These terms speak of working days or hours: name the holiday calendar, calendar: ....",
+                );
             }
             Some(_) if !needs_calendar => {
                 find.add("/time/calendar", "Nothing in these terms needs a calendar: leave it out.");
             }
-            Some(name) if name.trim().is_empty() => find.add("/time/calendar", "It must not be empty."),
+            Some(name) if !calendar::is_name(name) => {
+                find.add("/time/calendar", "A calendar's name is 1 to 100 lower-case letters, digits and hyphens.");
+            }
             Some(_) | None => {}
         }
         if let Planned::FixedHours { hours, .. } = &self.planned {
             if hours.is_empty() {
                 find.add("/planned/hours", "Without hours nothing is excused: write kind: counts.");
             }
-            for (index, message) in super::calendar::wrong_hours(hours) {
-                find.add(format!("/planned/hours/{index}"), message);
+            for error in Calendar::of_hours(hours.clone()).check() {
+                find.add(error.pointer.replacen("/working_hours", "/planned/hours", 1), error.message);
             }
         }
         let mut kinds = BTreeSet::new();
@@ -123,19 +130,23 @@ impl Terms {
         }
         let pays = || self.remedies.iter().flat_map(|remedy| remedy.schedule.pays()).flat_map(|(_, pay)| pay.all());
         let states_amount = pays().any(|pay| matches!(pay, Pay::Amount(_)))
-            || self.caps.iter().any(|cap| matches!(cap, Cap::AmountPerPeriod { .. } | Cap::AmountPerTwelveMonths { .. }))
+            || self
+                .caps
+                .iter()
+                .any(|cap| matches!(cap, Cap::AmountPerPeriod { .. } | Cap::AmountPerTwelveMonths { .. }))
             || !self.floors.is_empty()
             || self.remedies.iter().any(|remedy| matches!(remedy.base, Base::PriceList { .. }))
-            || self.remedies.iter().flat_map(|remedy| &remedy.limits).any(|limit| {
-                matches!(limit, Limit::Amount { .. } | Limit::AmountPerOutage { .. })
-            });
+            || self
+                .remedies
+                .iter()
+                .flat_map(|remedy| &remedy.limits)
+                .any(|limit| matches!(limit, Limit::Amount { .. } | Limit::AmountPerOutage { .. }));
         if states_amount && self.currency.is_none() {
             find.add("/currency", "These terms state amounts: say in which currency, currency: NZD.");
         }
         let pays_days = pays().any(|pay| matches!(pay, Pay::ServiceDays(_)));
-        let pays_money = pays().any(|pay| {
-            matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::Amount(_) | Pay::ProRata { .. })
-        });
+        let pays_money =
+            pays().any(|pay| matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::Amount(_) | Pay::ProRata { .. }));
         match self.payout {
             Payout::CreditOnBill | Payout::Cash if pays_days => find.add(
                 "/payout",
@@ -160,7 +171,8 @@ impl Terms {
     fn lint_remedy(&self, remedy: &Remedy, at: &str, find: &mut Findings) {
         lint_down(&remedy.down, &format!("{at}/down"), find);
         lint_when(remedy.when.as_ref(), &format!("{at}/when"), find);
-        if let OutageLength::AtLeast { seconds: 0, .. } | OutageLength::Below { seconds: 0, .. } = remedy.outage_length {
+        if let OutageLength::AtLeast { seconds: 0, .. } | OutageLength::Below { seconds: 0, .. } = remedy.outage_length
+        {
             find.add(format!("{at}/outage_length"), "A length of 0 seconds says nothing: write kind: any.");
         }
         lint_fit(remedy, at, find);
@@ -398,7 +410,9 @@ fn falls(better: &Pay, worse: &Pay) -> Option<String> {
         (Pay::Percent(a), Pay::Percent(b)) => same(b.decimal() <= a.decimal(), format!("{a} %"), format!("{b} %")),
         (Pay::Amount(a), Pay::Amount(b)) => same(b.decimal() <= a.decimal(), a.to_string(), b.to_string()),
         (Pay::ServiceDays(a), Pay::ServiceDays(b)) => same(b <= a, format!("{a} days"), format!("{b} days")),
-        (_, Pay::Nothing) if *better != Pay::Nothing => Some("something before, and nothing for what is worse".to_owned()),
+        (_, Pay::Nothing) if *better != Pay::Nothing => {
+            Some("something before, and nothing for what is worse".to_owned())
+        }
         _ => None,
     }
 }
@@ -416,10 +430,18 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
     for one in all {
         match one {
             Pay::Percent(percent) if percent.decimal().is_zero() => {
-                find.add(at, if is_row { "A tier that credits nothing is a hole in the table." } else { "0 % pays nothing: write nothing." });
+                find.add(
+                    at,
+                    if is_row {
+                        "A tier that credits nothing is a hole in the table."
+                    } else {
+                        "0 % pays nothing: write nothing."
+                    },
+                );
             }
             Pay::Fraction(fraction) => {
-                let is_sane = fraction.is_positive() && fraction.compared(Ratio::whole(1_000)).is_ok_and(std::cmp::Ordering::is_le);
+                let is_sane = fraction.is_positive()
+                    && fraction.compared(Ratio::whole(1_000)).is_ok_and(std::cmp::Ordering::is_le);
                 if !is_sane {
                     find.add(at, "A fraction of the base is above 0, and at most 1000.");
                 }
@@ -473,12 +495,14 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
 
 fn lint_base(remedy: &Remedy, at: &str, find: &mut Findings) {
     let pays = remedy.schedule.pays();
-    let uses_base = pays.iter().flat_map(|(_, pay)| pay.all()).any(|pay| {
-        matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::ProRata { .. })
-    });
-    let limits_by_base = remedy.limits.iter().any(|limit| {
-        matches!(limit, Limit::PercentOfBase { .. } | Limit::PercentOfBasePerOutage { .. })
-    });
+    let uses_base = pays
+        .iter()
+        .flat_map(|(_, pay)| pay.all())
+        .any(|pay| matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::ProRata { .. }));
+    let limits_by_base = remedy
+        .limits
+        .iter()
+        .any(|limit| matches!(limit, Limit::PercentOfBase { .. } | Limit::PercentOfBasePerOutage { .. }));
     let of = match &remedy.base {
         Base::None => {
             if uses_base || limits_by_base {
@@ -508,10 +532,9 @@ fn lint_base(remedy: &Remedy, at: &str, find: &mut Findings) {
         find.add(format!("{at}/base"), "No share of it is paid: write kind: none.");
     }
     match (remedy.per, of) {
-        (Per::MailboxMinutes | Per::WorstMailbox | Per::Account, FeeOf::AffectedMailboxes) => find.add(
-            format!("{at}/base/of"),
-            "The account is judged as a whole: its base is the whole_account's fee.",
-        ),
+        (Per::MailboxMinutes | Per::WorstMailbox | Per::Account, FeeOf::AffectedMailboxes) => {
+            find.add(format!("{at}/base/of"), "The account is judged as a whole: its base is the whole_account's fee.")
+        }
         (Per::Mailbox, FeeOf::WholeAccount) => find.add(
             format!("{at}/base/of"),
             "Each mailbox would be paid a share of the whole fee: write affected_mailboxes, or judge per account.",

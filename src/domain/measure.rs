@@ -123,8 +123,9 @@ pub(super) fn things(measure: &Measure, felt: &Felt<'_>, ground: &Ground<'_>) ->
                 .iter()
                 .filter(|one| one.kind == *event && ground.span.start() <= one.at && one.at < ground.span.end())
                 .map(|one| {
-                    let told = unless_notice_hours
-                        .is_some_and(|hours| one.notice_micros() >= i64::from(hours) * HOUR && one.announced_at.is_some());
+                    let told = unless_notice_hours.is_some_and(|hours| {
+                        one.notice_micros() >= i64::from(hours) * HOUR && one.announced_at.is_some()
+                    });
                     let measured = Measured::Event { at: one.at, counts: !told };
                     let on = ground.day(one.at);
                     Thing { on, down_micros: None, uptime: None, counts: !told, ..whole(measured, Ratio::ONE) }
@@ -197,12 +198,7 @@ fn first_date(whole: Interval, first_day: Whether, ground: &Ground<'_>) -> Optio
     }
 }
 
-fn days_of(
-    index: usize,
-    outage: &Outage,
-    kinds: (DayKind, Whether, Whether),
-    ground: &Ground<'_>,
-) -> Vec<Thing> {
+fn days_of(index: usize, outage: &Outage, kinds: (DayKind, Whether, Whether), ground: &Ground<'_>) -> Vec<Thing> {
     let grace_ends = ends(&outage.counted).and_then(|whole| grace_ends(whole, kinds.1, ground));
     number(dates(outage, kinds, ground), Some(index), outage.severity, grace_ends)
 }

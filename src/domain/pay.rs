@@ -17,8 +17,7 @@ use super::remedy::{
 use super::time::SECOND;
 
 impl Due {
-    pub const NOTHING: Due =
-        Due { share: Ratio::ZERO, flat: Ratio::ZERO, service_days: 0, units: Ratio::ZERO };
+    pub const NOTHING: Due = Due { share: Ratio::ZERO, flat: Ratio::ZERO, service_days: 0, units: Ratio::ZERO };
 
     /// Whether it is nothing at all, whatever the fee.
     pub fn is_nothing(&self) -> bool {
@@ -69,7 +68,8 @@ pub(super) fn verdict(remedy: &Remedy, things: &[Thing], means: Means<'_>) -> Re
         if paid.outage != thing.outage {
             paid = Paid { outage: thing.outage, payments: 0 };
         }
-        let (row, due) = if thing.counts { judged(remedy, thing, &mut paid, means, &mut found)? } else { (None, Due::NOTHING) };
+        let (row, due) =
+            if thing.counts { judged(remedy, thing, &mut paid, means, &mut found)? } else { (None, Due::NOTHING) };
         found.remember(thing, row, rounded(due, means)?)?;
     }
     let (mut due, mut limited_to) = (Due::NOTHING, None);
@@ -180,9 +180,12 @@ fn judged(
         }
         Schedule::ByDay { grace, rows, at_most } => {
             let number = thing.day.map_or(0, |day| day.number);
-            let row = rows.iter().enumerate().filter(|(_, row)| row.from_day <= number).max_by_key(|(_, row)| row.from_day);
+            let row =
+                rows.iter().enumerate().filter(|(_, row)| row.from_day <= number).max_by_key(|(_, row)| row.from_day);
             match row {
-                Some((index, row)) if is_payable(thing, *grace, at_most.as_ref(), paid.payments, means.circumstances) => {
+                Some((index, row))
+                    if is_payable(thing, *grace, at_most.as_ref(), paid.payments, means.circumstances) =>
+                {
                     (Some(index), of(&row.pays)?)
                 }
                 Some(_) | None => (None, Due::NOTHING),
@@ -198,13 +201,7 @@ fn judged(
     Ok((row, due))
 }
 
-fn is_payable(
-    thing: &Thing,
-    grace: Grace,
-    at_most: Option<&AtMost>,
-    payments: u32,
-    circumstances: &[String],
-) -> bool {
+fn is_payable(thing: &Thing, grace: Grace, at_most: Option<&AtMost>, payments: u32, circumstances: &[String]) -> bool {
     let Some(day) = thing.day else { return true };
     let in_grace = grace.days > 0
         && day.grace_ends.is_none_or(|ends| match grace.first_payment {

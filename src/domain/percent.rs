@@ -31,7 +31,6 @@ impl Percent {
         // Four places and at most a hundred always fit.
         Ratio::new(self.0.mantissa(), 100 * 10i128.pow(self.0.scale())).unwrap_or(Ratio::ZERO)
     }
-
 }
 
 impl FromStr for Percent {

@@ -104,7 +104,9 @@ pub enum PeriodError {
     UnknownZone(String),
     #[error("{0:?} is not a month: write it as 2026-10")]
     NotAMonth(String),
-    #[error("{0:?} is not a period: write it as 2026-10, as 2026-Q2, or as first day and day after the last, 2026-06-05/2026-07-05")]
+    #[error(
+        "{0:?} is not a period: write it as 2026-10, as 2026-Q2, or as first day and day after the last, 2026-06-05/2026-07-05"
+    )]
     NotAPeriod(String),
 }
 

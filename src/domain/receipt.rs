@@ -265,7 +265,8 @@ impl Receipt {
         if sum.strands.len() > 1 {
             say(format_args!(""));
         }
-        let before = if sum.strands.len() > 1 { 0 } else { self.steps.iter().filter(|step| is_of_strand(step.name)).count() };
+        let before =
+            if sum.strands.len() > 1 { 0 } else { self.steps.iter().filter(|step| is_of_strand(step.name)).count() };
         for (index, step) in self.steps.iter().filter(|step| !is_of_strand(step.name)).enumerate() {
             say(format_args!("  {:>2}. {}", before + index + 1, step.says));
         }

@@ -328,7 +328,9 @@ pub enum Pay {
     /// So many days of service.
     ServiceDays(u32),
     /// The share of the base for the time lost (1 - uptime), times a multiplier.
-    ProRata { multiplier: Figure },
+    ProRata {
+        multiplier: Figure,
+    },
     /// Something for each unit of time down.
     ForEach {
         /// The length of a unit.
@@ -345,9 +347,16 @@ pub enum Pay {
     /// What is in force on the day (of an outage or a period: on its first day): the row with the latest `from`.
     Dated(Vec<DatedPay>),
     /// Only under these circumstances.
-    Only { when: When, pays: Box<Pay> },
+    Only {
+        when: When,
+        pays: Box<Pay>,
+    },
     /// By the worst impact of what counts.
-    ByImpact { full: Box<Pay>, degraded: Box<Pay>, delayed: Box<Pay> },
+    ByImpact {
+        full: Box<Pay>,
+        degraded: Box<Pay>,
+        delayed: Box<Pay>,
+    },
 }
 
 /// What becomes of a unit that was begun.

@@ -132,4 +132,3 @@ pub(super) fn in_period(stays: &[(Interval, &str)], period: Interval) -> (Vec<St
     let existed = clipped.iter().map(|stay| stay.interval).collect();
     (clipped, existed)
 }
-

@@ -179,13 +179,7 @@ fn group(
 }
 
 /// The time promised to one history: what the measure says, less what is taken out of it.
-fn promised(
-    existed: &IntervalSet,
-    judged: &overlay::Judged,
-    frame: &Frame<'_>,
-    terms: &Terms,
-    remedy: &Remedy,
-) -> i64 {
+fn promised(existed: &IntervalSet, judged: &overlay::Judged, frame: &Frame<'_>, terms: &Terms, remedy: &Remedy) -> i64 {
     let of = match &remedy.measure {
         Measure::Uptime { of } => *of,
         Measure::ErrorRate { .. }
@@ -318,20 +312,15 @@ fn window_blockers(lines: &[Line], windows: &[Laid<'_>], blockers: &mut Vec<Bloc
 }
 
 /// The account in one line.
-fn total(
-    groups: &[Group],
-    lines: &[Line],
-    paid: &Paid,
-    span: Interval,
-    remedy: &Remedy,
-) -> Result<Total, AssessError> {
+fn total(groups: &[Group], lines: &[Line], paid: &Paid, span: Interval, remedy: &Remedy) -> Result<Total, AssessError> {
     let count = |counts: fn(&Group) -> bool| {
         groups.iter().filter(|group| counts(group)).map(|group| group.mailboxes.len()).sum::<usize>()
     };
     let worst = groups.first();
     let promised = remedy.schedule.promised();
-    let promised_micros =
-        paid.whole.map_or_else(|| worst.map_or(span.micros(), |group| group.promised_micros), |whole| whole.promised_micros);
+    let promised_micros = paid
+        .whole
+        .map_or_else(|| worst.map_or(span.micros(), |group| group.promised_micros), |whole| whole.promised_micros);
     let allowed = |promised: Percent| Ratio::ONE.minus(promised.ratio())?.times(Ratio::whole(promised_micros));
     Ok(Total {
         mailboxes: count(|_| true),

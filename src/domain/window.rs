@@ -16,7 +16,9 @@ const MOST_SHARDS: usize = 1_000;
 
 /// What a mailbox can do: data, not code. `receive`, `send` and `access` are the operator's to extend; a child is written
 /// after its parent, `access.webmail`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 #[schema(example = "receive")]
 pub struct Capability(pub String);

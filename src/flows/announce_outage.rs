@@ -11,7 +11,7 @@ use crate::domain::ids::WindowId;
 use crate::domain::monitors::is_name;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
-use crate::domain::window::{Announcement, Capability, Impact, Reach, OutageWindow, Report, Scope, WindowState};
+use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 use crate::store::windows::Recorder;
 use crate::store::{Error, Tx, evidence, windows};
 

@@ -141,8 +141,7 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
     let counted_micros = sum.counted_micros();
     let total = sum.headline().map(|strand| &strand.total);
     let mut blockers = one.blockers;
-    blockers
-        .extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, counted_micros)).map(reason));
+    blockers.extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, counted_micros)).map(reason));
     if counted_micros == 0 && blockers.is_empty() {
         return Ok(None);
     }

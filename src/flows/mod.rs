@@ -30,6 +30,7 @@ pub mod once;
 pub mod open_case;
 pub mod post_claims;
 pub mod propose_credit_run;
+pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;
 pub mod sequence_feed;

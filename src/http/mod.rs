@@ -21,6 +21,7 @@ pub mod assessments;
 pub mod auth;
 pub mod batches;
 pub mod billing;
+pub mod calendars;
 pub mod claims;
 pub mod credit_runs;
 pub mod describe;
@@ -83,14 +84,14 @@ impl Caller {
     }
 }
 
-/// A JSON body with its idempotency key, for what moves money or makes things.
+/// A JSON body of up to `LIMIT` bytes with its idempotency key, for what moves money or makes things.
 #[derive(Debug)]
-pub struct Keyed<T> {
+pub struct Keyed<T, const LIMIT: usize = JSON_LIMIT> {
     pub key: IdempotencyKey,
     pub body: T,
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Keyed<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const LIMIT: usize> FromRequest<S> for Keyed<T, LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -105,7 +106,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Keyed<T> {
             return Err(Refusal::field("/headers/idempotency-key", "1 to 255 visible ASCII characters").into());
         }
         let key = key.to_owned();
-        let bytes = json_bytes(&parts, body, JSON_LIMIT).await?;
+        let bytes = json_bytes(&parts, body, LIMIT).await?;
         let fingerprint = Sha256::new()
             .chain_update(parts.method.as_str())
             .chain_update([0])

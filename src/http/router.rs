@@ -13,7 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, claims, credit_runs, describe, health, ingest, ledger, outages, terms,
+    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
+    outages, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -63,6 +64,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         // Administrators.
         .routes(routes!(terms::publish))
         .routes(routes!(terms::approve))
+        .routes(routes!(calendars::publish, calendars::get))
+        .routes(routes!(calendars::list))
         // Operations and monitoring.
         .routes(routes!(outages::create_outage, outages::list_outages))
         .routes(routes!(outages::get_outage))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 
-use super::{Error, accounts, charges, placements, subscriptions, terms, windows};
+use super::{Error, accounts, calendars, charges, placements, subscriptions, terms, windows};
 use crate::domain::account::{Account, Subscription};
 use crate::domain::assess::{AccountFacts, Agreement, Inputs};
 use crate::domain::calendar::Calendar;
@@ -68,8 +68,17 @@ impl Evidence {
             };
             in_force.insert(plan.clone(), versions.into_iter().map(agreement).collect());
         }
+        let calendars = calendars::as_recorded(conn, recorded_as_of).await?.into_values().collect();
         let as_of = if now >= whole.end() { recorded_as_of.max(whole.end()) } else { now };
-        Ok(Evidence { period, recorded_as_of, as_of, operator_zone: operator.zone, windows, calendars: Vec::new(), terms: in_force })
+        Ok(Evidence {
+            period,
+            recorded_as_of,
+            as_of,
+            operator_zone: operator.zone,
+            windows,
+            calendars,
+            terms: in_force,
+        })
     }
 
     /// The windows that some shard of these mailboxes lay under.
@@ -151,6 +160,11 @@ fn of_account(
             if !is_single {
                 blockers.push("subscription_changed".to_owned());
             }
+            let named = |calendar: &&Calendar| {
+                let names = agreements.iter().filter_map(|one| one.terms.time.calendar.as_deref());
+                names.clone().any(|name| name == calendar.name)
+            };
+            let calendars = shared.calendars.iter().filter(named).cloned().collect();
             let inputs = (is_covered && is_single).then(|| Inputs {
                 account: AccountFacts {
                     reference: account.reference.clone(),
@@ -166,7 +180,7 @@ fn of_account(
                 mailboxes: mailboxes.clone(),
                 windows: windows.clone(),
                 charges: charged.remove(&one.id).unwrap_or_default(),
-                calendars: shared.calendars.clone(),
+                calendars,
                 reports: Vec::new(),
                 pauses: Vec::new(),
                 samples: Vec::new(),

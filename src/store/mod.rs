@@ -15,6 +15,7 @@ pub mod accounts;
 pub mod assessments;
 pub mod audit;
 pub mod books;
+pub mod calendars;
 pub mod charges;
 pub mod claims;
 pub mod copy;

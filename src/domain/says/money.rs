@@ -38,15 +38,16 @@ impl Speaker<'_> {
     pub(super) fn measured(&self) -> Step {
         let total = &self.strand.total;
         let affected = format!("{} of {} had any time down", total.affected, total.mailboxes);
-        let (all, down) =
-            (minutes_exact(Ratio::whole(total.promised_micros)), minutes_exact(total.weighted_micros));
+        let (all, down) = (minutes_exact(Ratio::whole(total.promised_micros)), minutes_exact(total.weighted_micros));
         let items = self.verdict().map_or(0, |verdict| verdict.items.len());
         let says = match &self.remedy.measure {
             Measure::Uptime { of } => {
                 let of = match of {
                     TimePromised::WholePeriod => "the whole period".to_owned(),
                     TimePromised::WhileItExisted => "the time that the mailbox was there".to_owned(),
-                    TimePromised::Minutes(minutes) => format!("the {} minutes that always count", grouped((*minutes).into())),
+                    TimePromised::Minutes(minutes) => {
+                        format!("the {} minutes that always count", grouped((*minutes).into()))
+                    }
                 };
                 format!(
                     "Of {of}, {all} minutes, mail worked ({all} - {down}) / {all} = {} % {}; {affected}.",
@@ -55,10 +56,11 @@ impl Speaker<'_> {
                 )
             }
             Measure::ErrorRate { interval_seconds, .. } => {
-                let (intervals, rate) = match self.verdict().and_then(|verdict| verdict.items.first()).map(|one| &one.measured) {
-                    Some(Measured::ErrorRate { intervals, error_rate, .. }) => (*intervals, *error_rate),
-                    _ => (0, Ratio::ZERO),
-                };
+                let (intervals, rate) =
+                    match self.verdict().and_then(|verdict| verdict.items.first()).map(|one| &one.measured) {
+                        Some(Measured::ErrorRate { intervals, error_rate, .. }) => (*intervals, *error_rate),
+                        _ => (0, Ratio::ZERO),
+                    };
                 format!(
                     "The mean error rate of {intervals} intervals of {} is {rate}: 100 % - {} % = {} %.",
                     length(*interval_seconds),
@@ -94,7 +96,9 @@ impl Speaker<'_> {
     fn days(&self) -> u64 {
         let counts = self.verdict().into_iter().flat_map(|verdict| &verdict.items).map(|one| match one.measured {
             Measured::Days { count, .. } => u64::from(count),
-            Measured::Period { .. } | Measured::ErrorRate { .. } | Measured::Outage { .. } | Measured::Event { .. } => 0,
+            Measured::Period { .. } | Measured::ErrorRate { .. } | Measured::Outage { .. } | Measured::Event { .. } => {
+                0
+            }
         });
         counts.sum()
     }
@@ -253,7 +257,9 @@ impl Speaker<'_> {
             (Base::ChargedFee { .. } | Base::PriceList { .. }, None) if self.strand.total.missed == 0 => {
                 "No fee is needed.".to_owned()
             }
-            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) => "No charge for the period was found.".to_owned(),
+            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) => {
+                "No charge for the period was found.".to_owned()
+            }
             (Base::PriceList { price, .. }, Some(_)) => {
                 format!("The price list says {} {price} for a period, whatever was charged.", self.currency())
             }
@@ -340,15 +346,17 @@ impl Speaker<'_> {
     /// Three places, or as many more as it takes not to look like a threshold that it is not.
     fn percent(&self, uptime: Ratio) -> String {
         let thresholds: Vec<Ratio> = match &self.remedy.schedule {
-            Schedule::TiersByUptime { tiers, .. } => tiers.iter().map(|tier| percent(tier.uptime_below.ratio())).collect(),
+            Schedule::TiersByUptime { tiers, .. } => {
+                tiers.iter().map(|tier| percent(tier.uptime_below.ratio())).collect()
+            }
             Schedule::Steps { uptime_below, .. } => vec![percent(uptime_below.ratio())],
             Schedule::Always { .. } | Schedule::BandsByLength { .. } | Schedule::ByDay { .. } => Vec::new(),
         };
         let exact = percent(uptime);
         let misleads = |shown: &String| {
-            shown.parse::<Ratio>().is_ok_and(|shown| {
-                shown != exact && (shown == Ratio::whole(100) || thresholds.contains(&shown))
-            })
+            shown
+                .parse::<Ratio>()
+                .is_ok_and(|shown| shown != exact && (shown == Ratio::whole(100) || thresholds.contains(&shown)))
         };
         [3, 6, 9]
             .into_iter()
@@ -422,7 +430,10 @@ impl Whole<'_> {
                 Cap::PercentOfPeriodFee { percent } => format!("{percent} % of the fee of the period"),
                 Cap::AmountPerPeriod { amount } => format!("{} {amount} for a period", self.currency()),
                 Cap::AmountPerTwelveMonths { amount } => {
-                    let before = self.inputs.history.map_or_else(|| "not known".to_owned(), |known| known.paid_before.to_string());
+                    let before = self
+                        .inputs
+                        .history
+                        .map_or_else(|| "not known".to_owned(), |known| known.paid_before.to_string());
                     format!("{} {amount} in twelve months (paid before: {before})", self.currency())
                 }
                 Cap::ServiceDaysPerPeriod { days } => format!("{days} service days for a period"),
@@ -500,23 +511,29 @@ impl Whole<'_> {
             Payment::OnRequest { .. } => {
                 let deadline = crate::domain::combine::deadline(self.inputs, self.terms, self.sum.zone);
                 let until = deadline.map_or_else(String::new, |at| format!(", before {}", local(at, self.sum.zone)));
-                let asked = self.inputs.requested_at.map_or_else(String::new, |at| {
-                    format!(" (asked on {})", local(at, self.sum.zone))
-                });
+                let asked = self
+                    .inputs
+                    .requested_at
+                    .map_or_else(String::new, |at| format!(" (asked on {})", local(at, self.sum.zone)));
                 format!("when the customer asks for it{until}{asked}")
             }
         };
         let place = match self.terms.payout {
             Payout::Cash => "is paid outside the bill",
-            Payout::CreditOnBill | Payout::ServiceDaysAsCredit | Payout::ServiceDaysAtEndOfTerm => "is credited on a bill",
+            Payout::CreditOnBill | Payout::ServiceDaysAsCredit | Payout::ServiceDaysAtEndOfTerm => {
+                "is credited on a bill"
+            }
         };
         let mut says = vec![match &self.sum.outcome {
             Outcome::Credit { amount } => format!("{amount} {place}, {how}."),
             Outcome::ServiceDays { days, term_ends } => {
-                let until = term_ends.map_or_else(String::new, |ends| format!(", which then lasts until {}", day(ends)));
+                let until =
+                    term_ends.map_or_else(String::new, |ends| format!(", which then lasts until {}", day(ends)));
                 format!("{days} service days are added at the end of the term{until}, {how}.")
             }
-            Outcome::NothingDue { why } => format!("Nothing is due for {}: {}.", period(self.inputs.period), nothing(*why)),
+            Outcome::NothingDue { why } => {
+                format!("Nothing is due for {}: {}.", period(self.inputs.period), nothing(*why))
+            }
         }];
         if !self.terms.evidence.is_empty() {
             says.push(format!("Who asks brings: {}.", self.terms.evidence.join(", ")));

@@ -31,7 +31,10 @@ pub(super) fn pays(pay: &Pay, currency: Currency) -> String {
             format!("{} for each {unit}{}{after}", pays(each, currency), length(*seconds))
         }
         Pay::GreaterOf(several) => {
-            format!("the greater of {}", several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and "))
+            format!(
+                "the greater of {}",
+                several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and ")
+            )
         }
         Pay::SumOf(several) => several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and "),
         Pay::Dated(rows) => {

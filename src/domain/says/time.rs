@@ -60,7 +60,9 @@ impl Speaker<'_> {
         let reach = match down.reach {
             Reach::Ignored => String::new(),
             Reach::Weighs => " Time counts as the share of users that was hit.".to_owned(),
-            Reach::MoreThan { percent } => format!(" Time counts only when more than {percent} % of the users were hit."),
+            Reach::MoreThan { percent } => {
+                format!(" Time counts only when more than {percent} % of the users were hit.")
+            }
             Reach::AtLeast { hit } => format!(" Time counts only when at least {hit} were hit."),
         };
         self.step(
@@ -156,7 +158,11 @@ impl Speaker<'_> {
             }
             Planned::FixedHours { removes_from, .. } => {
                 let cut = self.uncounted(|why| why == Why::FixedHours);
-                format!("Nothing counts in the hours kept free for work{}: {} cut.", denominator(removes_from), spoken(cut))
+                format!(
+                    "Nothing counts in the hours kept free for work{}: {} cut.",
+                    denominator(removes_from),
+                    spoken(cut)
+                )
             }
         }];
         says.extend(self.strand.lines.iter().enumerate().filter_map(|(index, line)| {
@@ -176,14 +182,19 @@ impl Speaker<'_> {
 
     pub(super) fn clock(&self) -> Step {
         let mut says = vec![match self.terms.clock.starts {
-            ClockStart::WhenItBegan => "Time runs from when each outage began, whether or not anybody reported it.".to_owned(),
+            ClockStart::WhenItBegan => {
+                "Time runs from when each outage began, whether or not anybody reported it.".to_owned()
+            }
             ClockStart::WhenReported => {
                 let mut reports = self.inputs.reports.clone();
                 reports.sort_unstable();
                 let reports: Vec<String> = reports.into_iter().map(|at| local(at, self.sum.zone)).collect();
                 let before = self.uncounted(|why| matches!(why, Why::BeforeReport | Why::NotReported));
                 let told = if reports.is_empty() { "never".to_owned() } else { reports.join(", ") };
-                format!("Time runs from when the customer reported it ({told}): {} before or without a report.", spoken(before))
+                format!(
+                    "Time runs from when the customer reported it ({told}): {} before or without a report.",
+                    spoken(before)
+                )
             }
         }];
         let paused = self.uncounted(|why| matches!(why, Why::Paused { .. }));
@@ -194,7 +205,8 @@ impl Speaker<'_> {
             .iter()
             .filter_map(|pause| {
                 let known = known(&pause.kind)?;
-                let (from, to) = (local(pause.interval.start(), self.sum.zone), local(pause.interval.end(), self.sum.zone));
+                let (from, to) =
+                    (local(pause.interval.start(), self.sum.zone), local(pause.interval.end(), self.sum.zone));
                 let after = match known.and_hours_after {
                     0 => String::new(),
                     hours => format!(" and {hours} hours after it"),
@@ -231,7 +243,11 @@ impl Speaker<'_> {
         let says = match self.remedy.outage_length {
             OutageLength::Any => "There is no shortest outage: every second counts.".to_owned(),
             OutageLength::AtLeast { seconds, of: length } => {
-                format!("An outage shorter than {seconds} seconds, {}, does not count: {} dropped.", of(length), spoken(dropped))
+                format!(
+                    "An outage shorter than {seconds} seconds, {}, does not count: {} dropped.",
+                    of(length),
+                    spoken(dropped)
+                )
             }
             OutageLength::Below { seconds, of: length } => format!(
                 "Only outages shorter than {seconds} seconds, {}, count here: {} of longer ones dropped.",
@@ -270,7 +286,12 @@ impl Speaker<'_> {
         };
         for (index, line) in self.strand.lines.iter().enumerate() {
             if let Some(reach) = line.reach {
-                says.push_str(&format!(" Record {} hit {} of {}.", index + 1, grouped(reach.hit.into()), grouped(reach.of.into())));
+                says.push_str(&format!(
+                    " Record {} hit {} of {}.",
+                    index + 1,
+                    grouped(reach.hit.into()),
+                    grouped(reach.of.into())
+                ));
             }
         }
         self.step(

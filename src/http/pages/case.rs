@@ -388,10 +388,7 @@ fn record(case: &Case) -> Vec<Fact> {
         let hash: String = receipt.inputs_hash.chars().take(12).collect();
         let agreements = receipt.inputs.agreements.iter();
         let terms: Vec<String> = agreements.map(|one| format!("{}@{}", one.plan, one.terms_version)).collect();
-        facts.push(Fact::new(
-            "Assessment",
-            format!("{}, inputs {hash}…", terms.join(", ")),
-        ));
+        facts.push(Fact::new("Assessment", format!("{}, inputs {hash}…", terms.join(", "))));
     }
     facts
 }

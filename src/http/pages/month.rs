@@ -277,7 +277,9 @@ fn checking(held: &[&Blocker], zone: Zone) -> String {
                 "Two charges are for the same days, and a person is looking at them.".to_owned()
             }
             Blocker::HistoryMissing => "A person is looking at what was credited to you before.".to_owned(),
-            Blocker::CalendarMissing { .. } | Blocker::TermsMissing { .. } => "A person is looking at what your plan promised.".to_owned(),
+            Blocker::CalendarMissing { .. } | Blocker::TermsMissing { .. } => {
+                "A person is looking at what your plan promised.".to_owned()
+            }
         };
         if !said.contains(&text) {
             said.push(text);
@@ -300,7 +302,9 @@ fn correction(loaded: &Loaded) -> Result<Option<String>, PageError> {
     let before = bills::total(credited.iter().copied(), loaded.account.currency)?;
     let now = match &receipt.assessment.outcome {
         Outcome::Credit { amount } => *amount,
-        Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => crate::domain::money::Money::zero(loaded.account.currency),
+        Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => {
+            crate::domain::money::Money::zero(loaded.account.currency)
+        }
     };
     Ok((before != now).then(|| {
         format!(

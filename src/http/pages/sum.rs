@@ -7,13 +7,11 @@ use chrono::NaiveDate;
 use super::fmt::{self, Reader};
 use super::plot::{DayBar, DayBars, LaneSpec, Lanes, SpanState};
 use super::view::{Fact, FactSection, RecordRow, RecordTable};
-use crate::domain::assessment::{
-    Group, GroupLine, Line, NothingWhy, Outcome, Part, PieceKind, Strand, Why,
-};
+use crate::domain::assessment::{Group, GroupLine, Line, NothingWhy, Outcome, Part, PieceKind, Strand, Why};
 use crate::domain::money::{Currency, Money};
+use crate::domain::period::Zone;
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Receipt, StepName};
-use crate::domain::period::Zone;
 use crate::domain::remedy::{Boundary, Per, Remedy, Schedule};
 use crate::domain::time::{HOUR, Instant, Interval, IntervalSet};
 use crate::domain::window::{Impact, OutageWindow};
@@ -205,7 +203,8 @@ pub fn records(receipts: &[Receipt], reader: Reader) -> Vec<RecordTable> {
         .iter()
         .filter_map(seen)
         .flat_map(|sum| {
-            sum.strand.groups
+            sum.strand
+                .groups
                 .iter()
                 .filter(|group| !group.lines.is_empty())
                 .take(MOST_GROUPS)
@@ -502,7 +501,12 @@ fn product(part: &Part, is_whole: bool, currency: Currency) -> String {
     } else if part.share.is_zero() {
         factors.push(major(part.flat, currency));
     } else {
-        factors.push(format!("({} × {} + {})", major(part.fee, currency), share(part.share), major(part.flat, currency)));
+        factors.push(format!(
+            "({} × {} + {})",
+            major(part.fee, currency),
+            share(part.share),
+            major(part.flat, currency)
+        ));
     }
     if part.multiplier != Ratio::ONE {
         factors.push(part.multiplier.to_string());
@@ -515,8 +519,11 @@ pub fn nothing_note(receipt: &Receipt) -> String {
     let (Outcome::NothingDue { why }, Some(sum)) = (&receipt.assessment.outcome, seen(receipt)) else {
         return String::new();
     };
-    let promise =
-        sum.strand.total.promised.map_or_else(|| "our promise".to_owned(), |promised| format!("our promise of {promised}%"));
+    let promise = sum
+        .strand
+        .total
+        .promised
+        .map_or_else(|| "our promise".to_owned(), |promised| format!("our promise of {promised}%"));
     let all = sum.strand.total.mailboxes;
     match why {
         NothingWhy::NoMailboxes => "You had no mailbox with us in this month.".to_owned(),
@@ -628,7 +635,8 @@ fn systems(shards: &[&str]) -> String {
 pub fn elsewhere(receipt: &Receipt, windows: Vec<OutageWindow>) -> Vec<OutageWindow> {
     let Some(sum) = seen(receipt) else { return Vec::new() };
     let touches = |window: &OutageWindow| {
-        let (lived, time) = (sum.strand.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
+        let (lived, time) =
+            (sum.strand.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
         lived
             .filter(|stay| window.scope.covers(&stay.shard))
             .any(|stay| time.is_none_or(|time| time.intersection(stay.interval).is_some()))
