@@ -426,6 +426,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
         scope: Scope::Shards(vec!["mx-12".to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
+        reach: None,
         start: None,
         end: None,
         planned: Some(PlannedWork { announced_at: None, start: minutes(-60), end: down() }),

@@ -162,6 +162,7 @@ async fn provisional(world: &World, name: &str, start: Instant, end: Option<Inst
         scope: Scope::Shards(vec!["mx-07".to_owned()].into_iter().collect()),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
+        reach: None,
         start: Some(start),
         end,
         planned: None,

@@ -403,6 +403,7 @@ mod tests {
             start: at("2026-10-13T05:10:00+13:00"),
             end: Some(at("2026-10-14T04:10:00+13:00")),
             impact: Impact::Full,
+            reach: None,
             planned: None,
             state: WindowState::Provisional,
             reports: vec![

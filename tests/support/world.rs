@@ -235,6 +235,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         scope: Scope::Shards([shard.to_owned()].into_iter().collect()),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
+        reach: None,
         start: Some(start),
         end: Some(end),
         planned: None,

@@ -24,6 +24,7 @@ pub async fn read(story: &Story<'_>) -> anyhow::Result<Summary> {
     let claim = claims["data"].as_array().and_then(|all| all.last()).context("the claim is not there")?;
     let month = client.get(&format!("/v1/accounts/20418876/assessments/{}", october()), &hana).await?;
     let sum = &month["receipts"][0]["assessment"];
+    let down = &sum["strands"][0]["total"];
     Ok(Summary {
         accounts: story.accounts().await?,
         affected_accounts: number(&run["affected_accounts"])?,
@@ -50,8 +51,8 @@ pub async fn read(story: &Story<'_>) -> anyhow::Result<Summary> {
             approved: claim["given"].clone(),
             state: claim["state"].clone(),
         },
-        minutes_down: number(&sum["total"]["counted_micros"])? / 60_000_000,
-        uptime: percent(&sum["total"]["uptime"])?,
+        minutes_down: number(&down["counted_micros"])? / 60_000_000,
+        uptime: percent(&down["uptime"])?,
         seconds: story.seconds.clone(),
     })
 }
