@@ -286,6 +286,9 @@ pub enum ChangeInPeriod {
 /// Enough for 99.9999, and few enough that time weighed by one still compares exactly in 128 bits.
 const PERCENT_PLACES: u32 = 4;
 
+/// The most capabilities that terms may promise: each is compared with each.
+const MOST_CAPABILITIES: usize = 100;
+
 /// The whole of a thing in millionths, the unit of weights.
 pub const MILLION: i64 = 1_000_000;
 
@@ -411,6 +414,13 @@ impl Terms {
         let promised = &self.down.capabilities;
         if promised.is_empty() {
             find("/down/capabilities".to_owned(), "Terms must promise at least one capability.".to_owned());
+        }
+        if promised.len() > MOST_CAPABILITIES {
+            find(
+                "/down/capabilities".to_owned(),
+                format!("Terms may promise at most {MOST_CAPABILITIES} capabilities."),
+            );
+            return;
         }
         for (index, one) in promised.iter().enumerate() {
             if one.0.trim().is_empty() {
