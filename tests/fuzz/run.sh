@@ -2,8 +2,9 @@
 # Fuzzes the parsers of terms, cases and receipts: tests/fuzz/run.sh SECONDS [terms|case|receipt]
 #
 # SECONDS are for all targets together. Builds what it needs from a clean clone: stable Rust and a C++ compiler. The corpus is
-# kept in target/fuzz/corpus and is where the next run begins; FUZZ_SEED=N repeats a run that began with the same one. Exits
-# with 1 on a finding (a panic, a message that is missing or endless, five seconds, a gigabyte), and prints the document.
+# kept in target/fuzz/corpus and is where the next run begins; FUZZ_SEED=N begins with the same choices again. Exits with 1
+# on a finding (a panic, a message that is missing or endless, five seconds, a gigabyte), and prints the document, which is all
+# that it takes to see it again: target/fuzz/*/release/TARGET DOCUMENT.
 set -euo pipefail
 cd "$(dirname "$0")"
 
