@@ -72,13 +72,17 @@ pub const HOSTILE: [&str; 56] = [
 pub const LONGEST_WORD: usize = 64;
 const MOST_LEARNT: usize = 2_000;
 
-/// Words that refusals named: `unknown variant `x`, expected one of `any`, `all``. So the harness knows words that no seed has.
+/// Words that refusals named: `unknown variant x, expected one of any, all at line 9`. So the harness knows words that no seed
+/// has.
 static LEARNT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps what a message names between backticks.
+/// Keeps what a message names: between backticks, and after `expected one of`.
 pub fn learn(message: &str) {
+    let listed = message.split_once("expected one of ").map_or("", |(_, list)| list);
+    let listed = listed.split_once(" at line ").map_or(listed, |(list, _)| list);
+    let words = message.split('`').skip(1).step_by(2).chain(listed.split(", "));
     let mut learnt = LEARNT.lock().expect("nothing panics while it holds this");
-    for word in message.split('`').skip(1).step_by(2) {
+    for word in words.map(|word| word.trim_matches('`')).filter(|word| !word.is_empty()) {
         if learnt.len() < MOST_LEARNT && word.len() <= LONGEST_WORD && !learnt.iter().any(|known| known == word) {
             learnt.push(word.to_owned());
         }
