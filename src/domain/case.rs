@@ -23,7 +23,7 @@ const LARGEST_MAILBOXES: u64 = 32 * 1024 * 1024;
 
 /// The most windows, and the most that lives times windows times windows may be: all of them may overlap.
 const MOST_WINDOWS: usize = 300;
-const MOST_OVERLAPS: usize = 3_000_000;
+const MOST_OVERLAPS: usize = 500_000;
 
 /// One case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
