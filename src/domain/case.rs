@@ -20,6 +20,13 @@ use super::window::{Announcement, Capability, Impact, OutageWindow, Reach, Repor
 /// The most mailboxes that one case may have.
 const MOST_MAILBOXES: u32 = 100_000;
 
+/// The most that the mailboxes of a case may be once each has its own copy of its lives, in bytes.
+const LARGEST_MAILBOXES: u64 = 32 * 1024 * 1024;
+
+/// The most windows, and the most that lives times windows times windows may be: all of them may overlap.
+const MOST_WINDOWS: usize = 300;
+const MOST_OVERLAPS: usize = 500_000;
+
 /// One case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,6 +224,41 @@ impl Case {
         if self.mailboxes.iter().map(|some| u64::from(some.count)).sum::<u64>() > u64::from(MOST_MAILBOXES) {
             return Err(NotACase::Unusable(format!("a case may have at most {MOST_MAILBOXES} mailboxes")));
         }
+        let bytes = self.mailboxes.iter().map(CaseMailboxes::bytes).fold(0, u64::saturating_add);
+        if bytes > LARGEST_MAILBOXES {
+            return Err(NotACase::Unusable(format!(
+                "the mailboxes with their lives may be {LARGEST_MAILBOXES} bytes, and are {bytes}: lower a count, or shorten the \
+                 lives"
+            )));
+        }
+        if self.windows.len() > MOST_WINDOWS {
+            return Err(NotACase::Unusable(format!("a case may have at most {MOST_WINDOWS} windows")));
+        }
+        for (what, count, most) in [
+            ("pauses", self.pauses.len(), MOST_WINDOWS),
+            ("reports", self.reports.len(), MOST_WINDOWS),
+            ("events", self.events.len(), MOST_WINDOWS),
+            ("calendars", self.calendars.len(), 10),
+            ("earlier terms", self.earlier_terms.len(), 10),
+        ] {
+            if count > most {
+                return Err(NotACase::Unusable(format!("a case may have at most {most} {what}, and it has {count}")));
+            }
+        }
+        // Each remedy looks at each life, and where capabilities are judged alone, once for each.
+        let strands = |terms: &Terms| -> usize {
+            terms.remedies.iter().map(|remedy| remedy.down.capabilities.len().max(1)).sum::<usize>()
+        };
+        let strands = strands(&self.terms) + self.earlier_terms.iter().map(|one| strands(&one.terms)).sum::<usize>();
+        let lives: usize = self.mailboxes.iter().map(|some| some.lives.len().max(1)).sum();
+        let lives = lives.saturating_mul(strands.max(1));
+        let most = MOST_OVERLAPS / self.windows.len().pow(2).max(1);
+        if lives > most {
+            return Err(NotACase::Unusable(format!(
+                "with {} windows a case may have at most {most} lives (each counted for each remedy and capability), and it has {lives}",
+                self.windows.len()
+            )));
+        }
         if self.expect == Expect::default() {
             return Err(NotACase::Unusable("/expect: a case must expect something".to_owned()));
         }
@@ -231,6 +273,14 @@ impl Case {
 }
 
 impl CaseMailboxes {
+    /// What its mailboxes will take, nearly.
+    fn bytes(&self) -> u64 {
+        let text = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let life = |life: &PlacementEvent| 64 + text(&life.source) + life.shard.as_deref().map_or(0, text);
+        let one = self.lives.iter().map(life).fold(64 + text(&self.prefix), u64::saturating_add);
+        one.saturating_mul(u64::from(self.count))
+    }
+
     fn histories(&self) -> impl Iterator<Item = MailboxHistory> {
         (1..=self.count)
             .map(|number| MailboxHistory { mailbox: format!("{}-{number}", self.prefix), events: self.lives.clone() })

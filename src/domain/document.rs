@@ -12,6 +12,12 @@ use super::refusal::{FieldError, Refusal};
 /// The largest document, in bytes.
 const LARGEST: usize = 4 * 1024 * 1024;
 
+/// The most lists, maps and values that a document may have. What compares each with each stays quick.
+const MOST_NODES: usize = 20_000;
+
+/// The longest message of a parser that is passed on, in characters: it may repeat what it refuses, but not all of it.
+const LONGEST_MESSAGE: usize = 1_000;
+
 /// Reads one document. A refusal names the line.
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
     if text.len() > LARGEST {
@@ -27,8 +33,8 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
         budget: serde_saphyr::budget! {
             max_depth: 32,
             max_documents: 1,
-            max_events: 400_000,
-            max_nodes: 200_000,
+            max_events: 3 * MOST_NODES,
+            max_nodes: MOST_NODES,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_total_scalar_bytes: LARGEST,
@@ -42,8 +48,19 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let pointer = error.location().map_or_else(String::new, |at| format!("/lines/{}", at.line()));
-        Refusal::invalid(vec![FieldError { pointer, message: error.to_string() }])
+        Refusal::invalid(vec![FieldError {
+            pointer,
+            message: shortened(&error.render_with_formatter(&serde_saphyr::UserMessageFormatter)),
+        }])
     })
+}
+
+/// The message, or its beginning where it is too long for anybody to read.
+pub(super) fn shortened(message: &str) -> String {
+    match message.char_indices().nth(LONGEST_MESSAGE) {
+        None => message.to_owned(),
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+    }
 }
 
 /// SHA-256, in hexadecimal, over the one compact JSON that a value has: fields in the order of their declaration, no

@@ -15,7 +15,7 @@ use super::remedy::{
 use super::terms::{Cap, ChangeInPeriod, Finding, Floor, Hours, Payout, Planned, Terms};
 
 /// The most remedies, rows and expressions that one document may have; no contract comes near.
-const MOST: usize = 200;
+const MOST: usize = 100;
 
 /// Collects what is wrong.
 struct Findings(Vec<Finding>);
@@ -215,6 +215,10 @@ fn lint_down(down: &Down, at: &str, find: &mut Findings) {
     let promised = &down.capabilities;
     if promised.is_empty() {
         find.add(format!("{at}/capabilities"), "Terms must promise at least one capability.");
+    }
+    if promised.len() > MOST {
+        find.add(format!("{at}/capabilities"), format!("Terms may promise at most {MOST} capabilities."));
+        return;
     }
     for (index, one) in promised.iter().enumerate() {
         if one.0.trim().is_empty() {

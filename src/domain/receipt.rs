@@ -198,8 +198,8 @@ impl Receipt {
 
     /// Reads a receipt and computes it again from the inputs in it.
     pub fn verify(text: &str) -> Result<Verified, NotVerified> {
-        let receipt: Receipt =
-            serde_json::from_str(text).map_err(|error| NotVerified::NotAReceipt(error.to_string()))?;
+        let receipt: Receipt = serde_json::from_str(text)
+            .map_err(|error| NotVerified::NotAReceipt(document::shortened(&error.to_string())))?;
         let recomputed = match Receipt::of(receipt.inputs.clone()) {
             Ok(recomputed) => recomputed,
             Err(error) => {
