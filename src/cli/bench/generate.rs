@@ -24,12 +24,15 @@ const PLANS: [(i64, [bool; 3], &[(i64, u8)]); 5] = [
     (2_399, [true, true, true], &[(950_000, 100), (990_000, 50), (999_000, 15), (999_900, 5)]),
 ];
 
-/// How long outages last, in seconds: every fortieth of them, from the shortest to the longest (a log-normal curve around
-/// ten minutes, cut at 5 seconds and 22 hours).
-const LENGTHS: [i64; 41] = [
+/// How long outages last, in seconds: every fortieth of them, from the shortest on (a log-normal curve around ten minutes,
+/// cut at 5 seconds).
+const LENGTHS: [i64; 40] = [
     5, 38, 59, 79, 99, 119, 140, 162, 184, 208, 233, 259, 287, 317, 349, 384, 420, 460, 503, 549, 600, 655, 715, 781,
-    855, 937, 1_029, 1_132, 1_250, 1_385, 1_542, 1_727, 1_949, 2_220, 2_560, 3_003, 3_608, 4_501, 6_001, 9_328, 79_200,
+    855, 937, 1_029, 1_132, 1_250, 1_385, 1_542, 1_727, 1_949, 2_220, 2_560, 3_003, 3_608, 4_501, 6_001, 9_328,
 ];
+
+/// The longest fortieth, in tenths of it, up to 22 hours.
+const LONGEST: [i64; 11] = [9_328, 9_931, 10_637, 11_483, 12_519, 13_834, 15_581, 18_074, 22_094, 30_539, 79_200];
 
 /// A world of `mailboxes` mailboxes.
 pub fn world(mailboxes: usize) -> anyhow::Result<World> {
@@ -176,8 +179,10 @@ fn draw(period: Interval, shards: &[String], random: &mut Rng) -> Drawn {
     let length = if planned {
         random.i64(1_800..14_400)
     } else {
-        let (part, within) = (random.usize(0..LENGTHS.len() - 1), random.i64(0..1_000));
-        LENGTHS[part] + (LENGTHS[part + 1] - LENGTHS[part]) * within / 1_000
+        let part = random.usize(0..LENGTHS.len());
+        let (part, list) =
+            if part < LENGTHS.len() - 1 { (part, &LENGTHS[..]) } else { (random.usize(0..10), &LONGEST[..]) };
+        list[part] + (list[part + 1] - list[part]) * random.i64(0..1_000) / 1_000
     };
     Drawn {
         shard: random.usize(0..shards.len()),
