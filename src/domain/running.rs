@@ -308,15 +308,24 @@ impl Line {
     fn over(&self, homes: &Homes, mailbox: usize) -> i64 {
         match homes.of(mailbox) {
             Home::Throughout(shard) => self.whole[self.known(shard)],
-            Home::Stays(stays) => {
-                stays.map(|stay| self.between(homes.shard[stay], homes.from[stay], homes.until[stay])).sum()
-            }
+            Home::Stays(stays) => stays
+                .map(|stay| {
+                    let shard = self.known(homes.shard[stay]);
+                    self.between(shard, homes.from[stay], homes.until[stay], homes.period)
+                })
+                .sum(),
         }
     }
 
-    fn between(&self, shard: u32, from: i64, until: i64) -> i64 {
-        let shard = self.known(shard);
-        if self.whole[shard] == 0 { 0 } else { self.upto(shard, until) - self.upto(shard, from) }
+    fn between(&self, shard: usize, from: i64, until: i64, period: Interval) -> i64 {
+        let whole = self.whole[shard];
+        if whole == 0 {
+            return 0;
+        }
+        // Most stays begin or end with the period, where nothing has to be looked for.
+        let upto_from = if from <= period.start().micros() { 0 } else { self.upto(shard, from) };
+        let upto_until = if until >= period.end().micros() { whole } else { self.upto(shard, until) };
+        upto_until - upto_from
     }
 
     fn upto(&self, shard: usize, at: i64) -> i64 {

@@ -162,7 +162,7 @@ impl Answer {
 
     /// Works out one mailbox, and gives its downtime, uptime, percentage and time.
     fn mailbox(&mut self, world: &World, lines: &[Lines], plan: &Plan, mailbox: usize) -> (i64, u32, u8, i64) {
-        let promised = lines.iter().zip(plan.promises).filter(|(_, promised)| *promised);
+        let promised = lines.iter().zip(&plan.promises).filter(|(_, promised)| **promised);
         let down = promised.map(|(line, _)| line.counted_micros(&world.homes, mailbox)).max().unwrap_or(0) / SECOND;
         let total = world.homes.existed_micros(mailbox) / SECOND;
         let (uptime, percent) = (millionths(total, down), tier(plan, total, down));
