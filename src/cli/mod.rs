@@ -11,6 +11,7 @@ use crate::domain::operator::Operator;
 use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
 
+pub mod bench;
 pub mod database;
 pub mod demo;
 pub mod evaluate;
@@ -71,6 +72,8 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Measure how fast this build works, beside the least that the same work could take
+    Bench(bench::BenchArgs),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -112,6 +115,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Bench(args) => bench::run(&args)?,
         Command::Openapi => print!("{}", crate::http::router::document()),
     }
     Ok(ExitCode::SUCCESS)

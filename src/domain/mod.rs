@@ -37,6 +37,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
 pub mod remedy;
+pub mod running;
 mod says;
 mod stays;
 mod strand;
