@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use makegood::domain::assess::{AccountFacts, Inputs, assess};
+use makegood::domain::assess::{AccountFacts, Agreement, Inputs, assess};
 use makegood::domain::ids::WindowId;
 use makegood::domain::money::Currency;
 use makegood::domain::period::Zone;
@@ -72,6 +72,7 @@ fn window() -> impl Strategy<Value = OutageWindow> {
                 start: interval.start(),
                 end: ended.then_some(interval.end()),
                 impact,
+                reach: None,
                 planned: planned.map(|(announced, hours)| {
                     let interval = announced.unwrap_or(interval);
                     Announcement { announced_at: interval.start().plus(-hours * HOUR), interval }
@@ -146,7 +147,13 @@ fn terms() -> impl Strategy<Value = Terms> {
                     "removes_from: numerator",
                     if denominator { "removes_from: numerator_and_denominator" } else { "removes_from: numerator" },
                 ),
-                ("seconds: 0", &format!("seconds: {minimum}")),
+                (
+                    "outage_length: {kind: any}",
+                    &match minimum {
+                        0 => "outage_length: {kind: any}".to_owned(),
+                        _ => format!("outage_length: {{kind: at_least, seconds: {minimum}, of: before_cuts}}"),
+                    },
+                ),
                 (
                     if excused { "kind: account" } else { "planned: {kind: excused, minimum_notice_hours: 24, " },
                     if excused { "kind: operator" } else { "planned: {kind: counts} #" },
@@ -166,10 +173,9 @@ fn inputs(terms: Terms, windows: Vec<OutageWindow>, mailboxes: Vec<Vec<Placement
         account: AccountFacts { reference: "1".to_owned(), name: "World".to_owned(), zone: Zone::UTC, currency },
         operator_zone: Zone::UTC,
         subscription: "1".to_owned(),
-        plan: "mail".to_owned(),
+        term_ends: None,
         period: "2026-06".parse().unwrap(),
-        terms_version: 1,
-        terms,
+        agreements: vec![Agreement { from: Instant::MIN, plan: "mail".to_owned(), terms_version: 1, terms }],
         mailboxes: mailboxes
             .into_iter()
             .enumerate()
@@ -177,6 +183,15 @@ fn inputs(terms: Terms, windows: Vec<OutageWindow>, mailboxes: Vec<Vec<Placement
             .collect(),
         windows,
         charges: Vec::new(),
+        calendars: Vec::new(),
+        reports: Vec::new(),
+        pauses: Vec::new(),
+        samples: Vec::new(),
+        events: Vec::new(),
+        circumstances: Vec::new(),
+        already_given: Vec::new(),
+        history: None,
+        requested_at: None,
         as_of: edge(true).plus(-MINUTE),
     }
 }
@@ -192,8 +207,10 @@ proptest! {
     ) {
         let inputs = inputs(terms, windows, mailboxes);
         let full = assess(&inputs).unwrap();
+        let terms = inputs.terms().unwrap();
+        let remedy = &terms.remedies[0];
         let groups: HashMap<&str, _> =
-            full.groups.iter().flat_map(|group| group.mailboxes.iter().map(move |one| (one.as_str(), group))).collect();
+            full.strands[0].groups.iter().flat_map(|group| group.mailboxes.iter().map(move |one| (one.as_str(), group))).collect();
         let (mut shards, mut homes, mut quick) = (Shards::default(), Homes::new(full.period), Vec::new());
         // Some shards get their numbers before the lines are built, and some after.
         let (before, after) = inputs.mailboxes.split_at(inputs.mailboxes.len() / 2);
@@ -206,12 +223,12 @@ proptest! {
             }
         };
         push(before, &mut shards);
-        let lines = Lines::build(&inputs.windows, &inputs.terms, full.period, inputs.as_of, &mut shards).unwrap();
+        let lines = Lines::build(&inputs.windows, (terms, remedy), full.period, inputs.as_of, &mut shards).unwrap();
         push(after, &mut shards);
         prop_assert_eq!(quick.len(), homes.len());
         prop_assert_eq!(
             inputs.mailboxes.len() - quick.len(),
-            full.groups.iter().filter(|group| group.contested).map(|group| group.mailboxes.len()).sum::<usize>()
+            full.strands[0].groups.iter().filter(|group| group.contested).map(|group| group.mailboxes.len()).sum::<usize>()
         );
         for (mailbox, number) in quick {
             let counted = lines.counted_micros(&homes, number);
@@ -222,7 +239,7 @@ proptest! {
             let existed: i64 = group.stays.iter().map(|stay| stay.interval.micros()).sum();
             prop_assert_eq!(homes.existed_micros(number), existed);
             prop_assert_eq!(lines.excused_micros(&homes, number), group.excused_micros);
-            if !Lines::applies(&inputs.terms) {
+            if !Lines::applies(terms, remedy) {
                 prop_assert!(counted >= group.counted_micros);
                 continue;
             }

@@ -13,6 +13,7 @@ use super::period::{ServicePeriod, Zone};
 use super::placement::{MailboxHistory, PlacementEvent};
 use super::receipt::{Receipt, StepName};
 use super::refusal::Refusal;
+use super::remedy::Remedy;
 use super::terms::Terms;
 use super::time::Instant;
 use super::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
@@ -246,16 +247,14 @@ impl Case {
             }
         }
         // Each remedy looks at each life, and where capabilities are judged alone, once for each.
-        let strands = |terms: &Terms| -> usize {
-            terms.remedies.iter().map(|remedy| remedy.down.capabilities.len().max(1)).sum::<usize>()
-        };
+        let strands = |terms: &Terms| -> usize { terms.remedies.iter().map(Remedy::strands).sum::<usize>() };
         let strands = strands(&self.terms) + self.earlier_terms.iter().map(|one| strands(&one.terms)).sum::<usize>();
         let lives: usize = self.mailboxes.iter().map(|some| some.lives.len().max(1)).sum();
         let lives = lives.saturating_mul(strands.max(1));
         let most = MOST_OVERLAPS / self.windows.len().pow(2).max(1);
         if lives > most {
             return Err(NotACase::Unusable(format!(
-                "with {} windows a case may have at most {most} lives (each counted for each remedy and capability), and it has {lives}",
+                "with {} windows a case may have at most {most} lives, and it has {lives}",
                 self.windows.len()
             )));
         }

@@ -142,7 +142,7 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, term
     } else if takes.is_empty() {
         Standing::Not(Why::NotPromised)
     } else {
-        standing(window, frame.down)
+        weight(window, frame.down).map_or_else(Standing::Not, |weight| Standing::Counts(Weight(weight)))
     };
     let notice = excuse::notice(window, interval, terms);
     let excuses = notice
@@ -151,13 +151,14 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, term
     Laid { window, interval, notice, excuses, standing, takes }
 }
 
-fn standing(window: &OutageWindow, down: &Down) -> Standing {
+/// The part of one that each microsecond of a window counts as, above zero; or why it never counts.
+pub(super) fn weight(window: &OutageWindow, down: &Down) -> Result<Ratio, Why> {
     let impact = match window.impact {
         Impact::Full => Ratio::ONE,
         Impact::Delayed { seconds } => match down.delayed {
             Delayed::NeverCounts => Ratio::ZERO,
             Delayed::Counts { from_seconds, .. } if seconds < from_seconds => {
-                return Standing::Not(Why::DelayTooShort);
+                return Err(Why::DelayTooShort);
             }
             Delayed::Counts { weight_percent, .. } => weight_percent.ratio(),
         },
@@ -168,7 +169,7 @@ fn standing(window: &OutageWindow, down: &Down) -> Standing {
         },
     };
     if impact.is_zero() {
-        return Standing::Not(Why::ImpactNotCounted);
+        return Err(Why::ImpactNotCounted);
     }
     let share = window.reach.and_then(|reach| Ratio::new(reach.hit.into(), reach.of.into()).ok());
     let share = share.unwrap_or(Ratio::ONE);
@@ -179,14 +180,14 @@ fn standing(window: &OutageWindow, down: &Down) -> Standing {
         Reach::AtLeast { hit } => window.reach.is_none_or(|reach| reach.hit >= hit),
     };
     if !counts {
-        return Standing::Not(Why::TooFewHit);
+        return Err(Why::TooFewHit);
     }
     let weighs = match down.reach {
         Reach::Weighs => share,
         Reach::Ignored | Reach::MoreThan { .. } | Reach::AtLeast { .. } => Ratio::ONE,
     };
     // Both are fractions of small figures.
-    Standing::Counts(Weight(impact.times(weighs).unwrap_or(impact)))
+    Ok(impact.times(weighs).unwrap_or(impact))
 }
 
 impl Laid<'_> {

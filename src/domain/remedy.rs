@@ -449,6 +449,14 @@ impl When {
 }
 
 impl Remedy {
+    /// How often it is judged: once, or once for each capability that is judged alone.
+    pub fn strands(&self) -> usize {
+        match self.down.rule {
+            Rule::Any | Rule::All => 1,
+            Rule::Each => self.down.capabilities.len(),
+        }
+    }
+
     /// Whether it applies under these circumstances.
     pub fn applies(&self, circumstances: &[String]) -> bool {
         self.when.as_ref().is_none_or(|when| when.holds(circumstances))

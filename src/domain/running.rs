@@ -10,11 +10,13 @@ use std::ops::Range;
 
 use super::assess::AssessError;
 use super::ids::WindowId;
-use super::overlay;
 use super::placement::MailboxHistory;
-use super::terms::{Clock, Degraded, Delayed, MILLION, Measure, MinimumOutage, Per, Planned, Rule, Terms};
-use super::time::{HOUR, Instant, Interval};
-use super::window::{Capability, Impact, OutageWindow, Scope};
+use super::ratio::Ratio;
+use super::remedy::{Measure, OutageLength, Per, Remedy, Rule};
+use super::terms::{ClockStart, Edges, Hours, Planned, Terms};
+use super::time::{Instant, Interval};
+use super::window::{Capability, OutageWindow, Scope};
+use super::{excuse, overlay, stays};
 
 /// The shards by name, each with a number: 0, 1, 2 and so on.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +119,7 @@ impl Homes {
         history: &MailboxHistory,
         shards: &mut Shards,
     ) -> Result<Option<usize>, AssessError> {
-        let (stays, contested) = overlay::stays(history, self.period, self.period)?;
+        let (stays, contested) = stays::stays(history, self.period, self.period)?;
         if contested {
             return Ok(None);
         }
@@ -182,25 +184,42 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Whether the sum of the time that counts is all that terms like these ask of a mailbox, which is so unless a minimum
-    /// length looks at whole outages. Where it is not, no mailbox has more time down than its lines say, so that those at
-    /// zero were not hit.
-    pub fn applies(terms: &Terms) -> bool {
-        let Clock::WhenItBegan = terms.clock;
-        let Measure::UptimeRatio { per: Per::Mailbox, of: _ } = terms.measure;
-        let MinimumOutage { seconds, of: _ } = terms.minimum_outage;
-        seconds == 0
+    /// Whether the sum of the time that counts is all that this remedy asks of a mailbox: unless a length, a report, a pause or
+    /// hours look at whole outages or at more than windows, or each capability is judged alone. Where only a length keeps it
+    /// from applying, no mailbox has more time down than its lines say, so that those at zero were not hit.
+    pub fn applies(terms: &Terms, remedy: &Remedy) -> bool {
+        let is_excused_by_windows = match terms.planned {
+            Planned::Counts => true,
+            Planned::Excused { yearly_allowance_hours, .. } => yearly_allowance_hours.is_none(),
+            Planned::FixedHours { .. } => false,
+        };
+        let by_time = match remedy.measure {
+            Measure::Uptime { .. } | Measure::TimeDown => true,
+            Measure::ErrorRate { .. } | Measure::Outages | Measure::Days { .. } | Measure::Events { .. } => false,
+        };
+        let by_mailbox = match remedy.per {
+            Per::Mailbox | Per::MailboxMinutes | Per::WorstMailbox => true,
+            Per::Account => false,
+        };
+        let together = match remedy.down.rule {
+            Rule::Any | Rule::All => true,
+            Rule::Each => false,
+        };
+        let runs = terms.clock.starts == ClockStart::WhenItBegan && terms.clock.pauses.is_empty();
+        let always = terms.time.hours == Hours::Always && terms.time.edges == Edges::Cut;
+        let any_length = remedy.outage_length == OutageLength::Any;
+        is_excused_by_windows && by_time && by_mailbox && together && runs && always && any_length
     }
 
     /// One sweep over the windows' starts and ends for each shard. Windows of shards that have no number get one.
     pub fn build(
         windows: &[OutageWindow],
-        terms: &Terms,
+        (terms, remedy): (&Terms, &Remedy),
         period: Interval,
         as_of: Instant,
         shards: &mut Shards,
     ) -> Result<Self, AssessError> {
-        let reading = read(windows, terms, period, as_of, shards)?;
+        let reading = read(windows, (terms, remedy), period, as_of, shards)?;
         let (mut everywhere, mut own) = (Vec::new(), vec![Vec::new(); shards.len()]);
         for span in &reading.spans {
             let list = span.shard.map_or(&mut everywhere, |shard| &mut own[index(shard)]);
@@ -384,17 +403,17 @@ struct Taken {
 /// The one place that reads terms and windows: which time each newest version takes, and which it excuses.
 fn read(
     windows: &[OutageWindow],
-    terms: &Terms,
+    (terms, remedy): (&Terms, &Remedy),
     period: Interval,
     as_of: Instant,
     shards: &mut Shards,
 ) -> Result<Reading, AssessError> {
-    let promised = &terms.down.capabilities;
+    let promised = &remedy.down.capabilities;
     let (mut names, mut capabilities): (Vec<&Capability>, Vec<Taken>) = (Vec::new(), Vec::new());
     let mut spans = Vec::new();
     for window in newest(windows)? {
-        let interval = window.interval(as_of).and_then(|interval| interval.intersection(period));
-        let Some(interval) = interval.filter(|_| !window.is_retracted()) else { continue };
+        let Some(whole) = window.interval(as_of).filter(|_| !window.is_retracted()) else { continue };
+        let Some(interval) = whole.intersection(period) else { continue };
         let taken = &window.capability;
         let takes = || promised.iter().enumerate().filter(|(_, one)| taken.is_within(one) || one.is_within(taken));
         if takes().next().is_none() {
@@ -405,30 +424,13 @@ fn read(
             capabilities.push(Taken { takes: takes().map(|(one, _)| one).collect(), excused_by: Vec::new() });
             names.len() - 1
         });
-        let weight = match (window.impact, terms.down.delayed, terms.down.degraded) {
-            (Impact::Full, _, _) | (Impact::Degraded { .. }, _, Degraded::CountsInFull) => MILLION,
-            (Impact::Degraded { weight_bp }, _, Degraded::CountsByWeight) => i64::from(weight_bp) * (MILLION / 10_000),
-            (Impact::Delayed { seconds }, Delayed::Counts { from_seconds, weight_percent }, _)
-                if seconds >= from_seconds =>
-            {
-                weight_percent.millionths()
-            }
-            (Impact::Degraded { .. }, _, Degraded::NeverCounts)
-            | (Impact::Delayed { .. }, Delayed::NeverCounts | Delayed::Counts { .. }, _) => 0,
+        let counts = match overlay::weight(window, &remedy.down) {
+            Ok(weight) if weight == Ratio::ONE => Some(What::Counts),
+            Ok(_) => Some(What::CountsInPart),
+            Err(_) => None,
         };
-        let counts = match weight {
-            0 => None,
-            MILLION.. => Some(What::Counts),
-            _ => Some(What::CountsInPart),
-        };
-        let excused = window.planned.filter(|planned| match terms.planned {
-            Planned::Counts => false,
-            Planned::Excused { minimum_notice_hours, removes_from: _ } => {
-                let notice = planned.interval.start().micros() - planned.announced_at.micros();
-                notice >= i64::from(minimum_notice_hours) * HOUR
-            }
-        });
-        let excused = excused.and_then(|planned| planned.interval.intersection(interval));
+        let notice = excuse::notice(window, whole, terms).filter(|notice| notice.enough);
+        let excused = notice.and_then(|notice| notice.announced.intersection(interval));
         let on: Vec<Option<u32>> = match &window.scope {
             Scope::All => vec![None],
             Scope::Shards(named) => named.iter().filter_map(|name| shards.number(name).map(Some)).collect(),
@@ -441,7 +443,7 @@ fn read(
     for (taken, name) in capabilities.iter_mut().zip(&names) {
         taken.excused_by.extend((0..names.len()).filter(|by| name.is_within(names[*by])));
     }
-    Ok(Reading { spans, capabilities, rule: terms.down.rule, promised: promised.len() })
+    Ok(Reading { spans, capabilities, rule: remedy.down.rule, promised: promised.len() })
 }
 
 /// The newest version of each window.
@@ -503,7 +505,7 @@ impl<'a> Now<'a> {
             self.taking[*capability] > 0 && !taken.excused_by.iter().any(|by| self.excusing[*by] > 0)
         });
         match self.reading.rule {
-            Rule::Any => lost.next().is_some(),
+            Rule::Any | Rule::Each => lost.next().is_some(),
             Rule::All => {
                 let lost: Vec<&Taken> = lost.map(|(_, taken)| taken).collect();
                 (0..self.reading.promised).all(|promised| lost.iter().any(|taken| taken.takes.contains(&promised)))

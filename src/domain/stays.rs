@@ -73,7 +73,7 @@ pub(super) fn as_one<'a>(lives: Vec<Life<'a>>, period: Interval) -> Vec<Life<'a>
 type History<'a> = (Vec<(Interval, &'a str)>, bool);
 
 /// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
-fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
+pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
     let mut events: Vec<&PlacementEvent> = history.events.iter().collect();
     events.sort_unstable_by(|a, b| (&a.source, a.from).cmp(&(&b.source, b.from)));
     let mut said: Vec<(Interval, &PlacementEvent)> = Vec::with_capacity(events.len());

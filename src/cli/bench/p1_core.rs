@@ -81,7 +81,7 @@ fn terms() -> anyhow::Result<Vec<Terms>> {
             .replace("[receive, send, access]", &format!("[{capability}]"))
             .replace("{kind: counts_by_weight}", "{kind: never_counts}");
         let terms = Terms::parse(&text)?;
-        ensure!(Lines::applies(&terms), "the terms of the bench need the full pipeline");
+        ensure!(Lines::applies(&terms, &terms.remedies[0]), "the terms of the bench need the full pipeline");
         Ok(terms)
     };
     CAPABILITIES.iter().map(|capability| one(capability)).collect()
@@ -110,7 +110,10 @@ struct Answer {
 /// The work that is measured: the lines, every mailbox, every account.
 fn answer(world: &World, terms: &[Terms]) -> anyhow::Result<Answer> {
     let mut shards = world.shards.clone();
-    let mut build = |terms| Lines::build(&world.windows, terms, world.period, world.period.end(), &mut shards);
+    let mut build = |terms: &Terms| {
+        let reading = (terms, &terms.remedies[0]);
+        Lines::build(&world.windows, reading, world.period, world.period.end(), &mut shards)
+    };
     let lines: Vec<Lines> = terms.iter().map(&mut build).collect::<Result<_, _>>()?;
     let mut answer = Answer::sized(world.mailboxes.len(), world.accounts.number.len());
     answer.lines = lines.iter().map(Lines::bytes).sum();

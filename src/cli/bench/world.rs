@@ -110,6 +110,7 @@ impl World {
             start: interval.start(),
             end: Some(interval.end()),
             impact: if outage.degraded { Impact::Degraded { weight_bp: 5_000 } } else { Impact::Full },
+            reach: None,
             planned: outage.planned.then_some(Announcement { announced_at: interval.start().plus(-7 * DAY), interval }),
             state: WindowState::Confirmed { by: "operations".to_owned(), at: self.period.end() },
             reports: Vec::new(),
