@@ -483,7 +483,7 @@ proptest! {
         prop_assert_eq!(found, expected);
         let amount = match &sum.outcome {
             Outcome::Credit { amount } => i128::from(amount.minor()),
-            Outcome::NothingDue { .. } => 0,
+            Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => 0,
         };
         prop_assert_eq!(amount, cents);
     }
