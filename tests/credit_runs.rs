@@ -174,7 +174,7 @@ async fn arrive(world: &World, late: Late) {
         }
         Late::Terms => {
             let mut terms: Value = serde_saphyr::from_str(include_str!("../assets/terms/business.yaml")).unwrap();
-            terms["schedule"]["tiers"][1]["credit_percent"] = json!("30");
+            terms["remedies"][0]["schedule"]["tiers"][1]["pays"]["percent"] = json!("30");
             publish_changed(pool, now, "late", terms, "2026-01-31T11:00:00Z").await;
         }
     }

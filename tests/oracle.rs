@@ -72,7 +72,8 @@ struct World {
     rule: usize,
     whole_period: bool,
     denominator: bool,
-    length: Option<(bool, i64, bool)>,
+    /// At least (or below) so many seconds; of all before cuts, of what is left, or of each piece left.
+    length: Option<(bool, i64, usize)>,
     at_or_below: bool,
     pays: Pays,
     per: Per,
@@ -142,7 +143,7 @@ fn world() -> impl Strategy<Value = World> {
     let clock = (
         prop::option::weighted(0.2, -BAND..BAND),
         prop::option::weighted(0.3, (-BAND..BAND, 1i64..150, any::<bool>())),
-        prop::option::weighted(0.5, (prop::bool::weighted(0.8), 1i64..200, any::<bool>())),
+        prop::option::weighted(0.5, (prop::bool::weighted(0.8), 1i64..200, 0usize..3)),
     );
     let facts = (prop::collection::vec(mailbox, 0..4), prop::collection::vec(window(), 0..6));
     let numbers = (0i64..100_000, 1i64..9, 0usize..7, 0..MONTHS.len(), 0..CURRENCIES.len(), 0usize..3, 0usize..3);
@@ -201,7 +202,8 @@ impl World {
         let length = match self.length {
             None => "{kind: any}".to_owned(),
             Some((at_least, seconds, left)) => {
-                let (kind, of) = (word(at_least, "at_least", "below"), word(left, "what_is_left", "before_cuts"));
+                let of = ["before_cuts", "what_is_left", "each_piece_left"][left];
+                let kind = word(at_least, "at_least", "below");
                 format!("{{kind: {kind}, seconds: {seconds}, of: {of}}}")
             }
         };
@@ -443,18 +445,23 @@ fn settled(world: &World, run: &[(i64, i128)]) -> i128 {
         Some(report) => Some(report).filter(|report| first <= *report && *report <= last),
     };
     let counts = |one: &(i64, i128)| reported.filter(|from| *from <= one.0).map_or(0, |_| one.1);
-    if let Some((at_least, seconds, left)) = world.length {
-        let length = run.iter().filter(|one| !left || counts(one) > 0).count();
-        if (i64::try_from(length).unwrap() >= seconds) != at_least {
-            return 0;
-        }
-    }
+    let fits = |length: usize| {
+        world.length.is_none_or(|(at_least, seconds, _)| (i64::try_from(length).unwrap() >= seconds) == at_least)
+    };
+    let down: Vec<(i64, i128)> = run.iter().map(|one| (one.0, counts(one))).collect();
+    let left = |pieces: &[(i64, i128)]| pieces.iter().filter(|one| one.1 > 0).count();
+    let kept: Vec<&(i64, i128)> = match world.length.map_or(0, |length| length.2) {
+        0 if fits(down.len()) => down.iter().collect(),
+        1 if fits(left(&down)) => down.iter().collect(),
+        2 => down.chunk_by(|a, b| a.1 > 0 && b.1 > 0).filter(|piece| fits(left(piece))).flatten().collect(),
+        _ => Vec::new(),
+    };
     let belongs = |second: i64| match world.edges {
         Edges::Cut => world.is_inside(second),
         Edges::Began => world.is_inside(first),
         Edges::Ended => world.is_inside(last),
     };
-    run.iter().filter(|one| belongs(one.0)).map(counts).sum()
+    kept.into_iter().filter(|one| belongs(one.0)).map(|one| one.1).sum()
 }
 
 /// What one promise is due: numerator and denominator of a share of the fee, and a number of flat amounts.

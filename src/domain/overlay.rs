@@ -428,23 +428,17 @@ fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
             Some(first) => (atom.interval.start() < first).then_some(Why::BeforeReport),
         });
     }
-    let length = |of| -> i64 {
-        let measured = outage.iter().filter(|atom| match of {
-            LengthOf::BeforeCuts => atom.down_before_cuts,
-            LengthOf::WhatIsLeft => atom.counts.is_some(),
-        });
-        measured.map(|atom| atom.interval.micros()).sum()
-    };
-    let wrong_length = match frame.length {
-        OutageLength::Any => None,
+    match frame.length {
+        OutageLength::Any => {}
         OutageLength::AtLeast { seconds, of } => {
-            (length(of) < i64::from(seconds) * SECOND).then_some(Why::OutageTooShort)
+            let least = i64::from(seconds) * SECOND;
+            drop_by_length(outage, of, Why::OutageTooShort, |length| length < least);
         }
         OutageLength::Below { seconds, of } => {
-            (length(of) >= i64::from(seconds) * SECOND).then_some(Why::OutageTooLong)
+            let most = i64::from(seconds) * SECOND;
+            drop_by_length(outage, of, Why::OutageTooLong, |length| length >= most);
         }
-    };
-    drop_where(outage, |_| wrong_length);
+    }
     let is_others = frame.began.is_some_and(|began| start < began.start() || start >= began.end());
     drop_where(outage, |_| is_others.then_some(Why::OtherTerms));
     let belongs = match frame.edges {
@@ -456,6 +450,29 @@ fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
         atom.is_inside |= belongs;
     }
     drop_where(outage, |_| (!belongs).then_some(Why::OtherPeriod));
+}
+
+/// Drops an outage, or pieces of it, whose length is wrong.
+fn drop_by_length(outage: &mut [Atom], of: LengthOf, why: Why, is_wrong: impl Fn(i64) -> bool) {
+    let length = |atoms: &[Atom], counts: fn(&Atom) -> bool| -> i64 {
+        atoms.iter().filter(|atom| counts(atom)).map(|atom| atom.interval.micros()).sum()
+    };
+    let is_dropped = |atoms: &[Atom]| match of {
+        LengthOf::BeforeCuts => is_wrong(length(atoms, |atom| atom.down_before_cuts)),
+        LengthOf::WhatIsLeft | LengthOf::EachPieceLeft => is_wrong(length(atoms, |atom| atom.counts.is_some())),
+    };
+    match of {
+        LengthOf::BeforeCuts | LengthOf::WhatIsLeft => {
+            let dropped = is_dropped(outage);
+            drop_where(outage, |_| dropped.then_some(why));
+        }
+        LengthOf::EachPieceLeft => {
+            for piece in outage.chunk_by_mut(|a, b| a.counts.is_some() && b.counts.is_some()) {
+                let dropped = is_dropped(piece);
+                drop_where(piece, |_| dropped.then_some(why));
+            }
+        }
+    }
 }
 
 fn drop_where(outage: &mut [Atom], why: impl Fn(&Atom) -> Option<Why>) {

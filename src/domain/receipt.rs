@@ -288,7 +288,11 @@ impl Receipt {
     /// The table of what was recorded.
     fn records(&self, strand: &Strand) -> Vec<String> {
         let zone = self.assessment.zone;
-        let hit = format!("{} of {} mailboxes affected", strand.total.affected, strand.total.mailboxes);
+        if strand.lines.is_empty() && strand.total.mailboxes == 0 {
+            return Vec::new();
+        }
+        let mailboxes = if strand.total.mailboxes == 1 { "mailbox" } else { "mailboxes" };
+        let hit = format!("{} of {} {mailboxes} affected", strand.total.affected, strand.total.mailboxes);
         let mut table = vec![format!("  {hit:<52} {:>12} {:>12}", "minutes", "counted")];
         for (index, line) in strand.lines.iter().enumerate() {
             let end = line.end.map_or_else(|| "still going on".to_owned(), |end| says::local(end, zone));
@@ -303,7 +307,11 @@ impl Receipt {
         }
         let (measured, counted) =
             (says::table_minutes(strand.total.measured_micros), says::table_minutes(strand.total.counted_micros));
-        table.push(format!("  {:<52} {measured:>12} {counted:>12}", "for each of the mailboxes that were hit most"));
+        let whose = match strand.total.mailboxes {
+            1 => "together",
+            _ => "for each of the mailboxes that were hit most",
+        };
+        table.push(format!("  {whose:<52} {measured:>12} {counted:>12}"));
         table
     }
 }

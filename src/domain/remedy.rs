@@ -125,8 +125,10 @@ pub enum OutageLength {
 pub enum LengthOf {
     /// The joined outage, before planned time, pauses and unreported time are cut out of it.
     BeforeCuts,
-    /// All that is left of the joined outage afterwards.
+    /// All that is left of the joined outage afterwards, together.
     WhatIsLeft,
+    /// Each piece that is left of it, by itself: time that was cut out parts one outage into several.
+    EachPieceLeft,
 }
 
 /// Whose time is measured.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::assess::Inputs;
 use super::assessment::{Assessment, Strand};
 use super::receipt::{Step, StepName};
-use super::remedy::Remedy;
+use super::remedy::{Measure, Remedy};
 use super::terms::Terms;
 
 pub(super) use words::{blocker, local, nothing, period, spoken, table_minutes, what, why};
@@ -23,9 +23,20 @@ pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {
         let Some(remedy) = agreement.terms.remedies.get(strand.remedy) else { continue };
         let of = (sum.strands.len() > 1).then(|| label(strand, remedy, inputs));
         let speak = Speaker { inputs, sum, strand, terms: &agreement.terms, remedy, of };
+        let measured_by_records = match remedy.measure {
+            Measure::Uptime { .. } | Measure::TimeDown | Measure::Outages | Measure::Days { .. } => true,
+            Measure::ErrorRate { .. } | Measure::Events { .. } => false,
+        };
+        if !measured_by_records {
+            steps.extend([speak.period(), speak.measured(), speak.schedule(), speak.base(), speak.paid()]);
+            continue;
+        }
         steps.push(speak.windows());
         steps.push(speak.capability_rule());
-        if strand.lines.is_empty() && strand.parts.is_empty() && sum.strands.len() > 1 {
+        // Of several remedies, what never counted for one is told by its records alone.
+        let is_untouched = strand.total.affected == 0 && strand.parts.is_empty();
+        if is_untouched && sum.strands.len() > 1 {
+            steps.push(speak.paid());
             continue;
         }
         steps.extend([

@@ -1,7 +1,7 @@
 //! The steps in money: what was measured, what that pays, and how it becomes one amount.
 
 use super::terms::{due, figure, item, pays, share, when};
-use super::words::{counted, day, grouped, length, local, minutes_exact, nothing, percent, period};
+use super::words::{capital, counted, day, grouped, length, local, minutes_exact, nothing, percent, period};
 use super::{Speaker, step};
 use crate::domain::assess::Inputs;
 use crate::domain::assessment::{Assessment, Measured, Outcome, Part, Verdict};
@@ -9,7 +9,8 @@ use crate::domain::money::{Currency, Money, Rounding};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
 use crate::domain::remedy::{
-    BandBoundary, Base, Boundary, ChargeChoice, DayKind, FirstPayment, Limit, Measure, Per, Schedule, Tax, TimePromised,
+    BandBoundary, Base, Boundary, ChargeChoice, DayKind, FirstPayment, Limit, Measure, Pay, Per, Schedule, Tax,
+    TimePromised,
 };
 use crate::domain::terms::{Cap, Combination, Floor, Payment, Payout, RoundingPoint, Terms};
 
@@ -26,9 +27,17 @@ impl Speaker<'_> {
         self.strand.account.as_ref().or_else(|| self.strand.groups.first().and_then(|group| group.verdict.as_ref()))
     }
 
+    /// From the day on which anything began up to the end of what is judged.
+    fn judged_days(&self) -> (chrono::NaiveDate, chrono::NaiveDate) {
+        let starts = self.strand.lines.iter().map(|line| line.start);
+        let first = starts.chain([self.strand.span.start()]).min().unwrap_or(self.strand.span.start());
+        let day = |at| self.sum.zone.local(at).date_naive();
+        (day(first), day(self.strand.span.end()))
+    }
+
     fn whose(&self) -> &'static str {
         match self.remedy.per {
-            Per::Mailbox => "for the mailboxes that were hit most",
+            Per::Mailbox => self.hit_most(),
             Per::MailboxMinutes => "for the minutes of all mailboxes together",
             Per::WorstMailbox => "for the account by its worst mailbox",
             Per::Account => "for the account as a whole",
@@ -50,7 +59,7 @@ impl Speaker<'_> {
                     }
                 };
                 format!(
-                    "Of {of}, {all} minutes, mail worked ({all} - {down}) / {all} = {} % {}; {affected}.",
+                    "Of {of}, {all} minutes, it worked ({all} - {down}) / {all} = {} % {}; {affected}.",
                     self.percent(total.uptime),
                     self.whose()
                 )
@@ -62,7 +71,9 @@ impl Speaker<'_> {
                         _ => (0, Ratio::ZERO),
                     };
                 format!(
-                    "The mean error rate of {intervals} intervals of {} is {rate}: 100 % - {} % = {} %.",
+                    "{}The mean error rate of {} intervals of {} is {rate}: 100 % - {} % = {} %.",
+                    self.samples(),
+                    grouped(i64::try_from(intervals).unwrap_or(i64::MAX)),
                     length(*interval_seconds),
                     percent(rate).shown(6),
                     self.percent(total.uptime)
@@ -93,6 +104,29 @@ impl Speaker<'_> {
         )
     }
 
+    /// The samples that the mean is made of; intervals without one had no errors.
+    fn samples(&self) -> String {
+        let judged =
+            self.strand.capability.as_ref().map_or(self.remedy.down.capabilities.as_slice(), std::slice::from_ref);
+        let span = self.strand.span;
+        let samples: Vec<String> = self
+            .inputs
+            .samples
+            .iter()
+            .filter(|sample| judged.iter().any(|one| sample.of.is_within(one)))
+            .filter(|sample| span.start() <= sample.start && sample.start < span.end())
+            .map(|sample| {
+                let intervals = counted(usize::try_from(sample.intervals).unwrap_or(usize::MAX), "interval");
+                format!("{intervals} in which {} of {} requests failed", sample.errors, sample.requests)
+            })
+            .collect();
+        if samples.is_empty() {
+            String::new()
+        } else {
+            format!("{}; all others without an error. ", capital(&samples.join("; ")))
+        }
+    }
+
     fn days(&self) -> u64 {
         let counts = self.verdict().into_iter().flat_map(|verdict| &verdict.items).map(|one| match one.measured {
             Measured::Days { count, .. } => u64::from(count),
@@ -108,8 +142,8 @@ impl Speaker<'_> {
         let verdict = self.verdict();
         let mut says = vec![self.table()];
         if let Some(condition) = &self.remedy.when {
-            let holds = if self.strand.applies { "which it is" } else { "which it is not: nothing is due" };
-            says.push(format!("It is promised {}, {holds}.", when(condition)));
+            let holds = if self.strand.applies { "it does" } else { "it does not, and nothing is due" };
+            says.push(format!("It applies {}: {holds}.", when(condition)));
         }
         let by_uptime = matches!(self.remedy.schedule, Schedule::TiersByUptime { .. });
         match verdict {
@@ -119,7 +153,7 @@ impl Speaker<'_> {
                 if !listed.is_empty() {
                     let more = verdict.items.len().saturating_sub(LISTED);
                     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-                    says.push(format!("{}{more}.", listed.join("; ")));
+                    says.push(format!("{}{more}.", capital(&listed.join("; "))));
                 }
             }
             Some(_) | None => {}
@@ -150,7 +184,7 @@ impl Speaker<'_> {
 
     /// What the terms' table says, as far as it matters here.
     fn table(&self) -> String {
-        let (total, currency) = (&self.strand.total, self.currency());
+        let (total, currency, days) = (&self.strand.total, self.currency(), self.judged_days());
         let below = |boundary: &Boundary| match boundary {
             Boundary::Below => "below",
             Boundary::AtOrBelow => "at or below",
@@ -158,32 +192,45 @@ impl Speaker<'_> {
         match &self.remedy.schedule {
             Schedule::Always { pays: paid } => match self.remedy.measure {
                 Measure::Uptime { .. } | Measure::TimeDown | Measure::ErrorRate { .. } => {
-                    format!("It pays {}.", pays(paid, currency))
+                    format!("It pays {}.", pays(paid, currency, days))
                 }
                 Measure::Outages | Measure::Days { .. } | Measure::Events { .. } => {
-                    format!("Each pays {}.", pays(paid, currency))
+                    format!("Each pays {}.", pays(paid, currency, days))
                 }
             },
             Schedule::TiersByUptime { boundary, tiers } => {
                 let below = below(boundary);
-                let promise = format!(
-                    "{} % is promised: at most {} minutes down{}.",
-                    total.promised.map_or_else(String::new, |promised| promised.to_string()),
-                    total.allowed_micros.map_or_else(String::new, minutes_exact),
-                    if self.remedy.per == Per::Mailbox { " for each mailbox" } else { "" }
-                );
+                let promised = total.promised.map_or_else(String::new, |promised| promised.to_string());
+                let promise = match self.remedy.measure {
+                    Measure::ErrorRate { .. } => format!("{promised} % is promised."),
+                    Measure::Uptime { .. }
+                    | Measure::TimeDown
+                    | Measure::Outages
+                    | Measure::Days { .. }
+                    | Measure::Events { .. } => format!(
+                        "{promised} % is promised: at most {} minutes down{}.",
+                        total.allowed_micros.map_or_else(String::new, minutes_exact),
+                        if self.remedy.per == Per::Mailbox { " for each mailbox" } else { "" }
+                    ),
+                };
                 let uptime = self.percent(total.uptime);
                 match total.tier.and_then(|tier| tiers.get(tier).map(|paid| (paid, tiers.get(tier + 1)))) {
                     None => format!("{promise} {uptime} % is not {below} that."),
                     Some((paid, next)) => {
                         let next =
                             next.map_or_else(String::new, |next| format!(" and not {below} {} %", next.uptime_below));
+                        let are = match &paid.pays {
+                            Pay::ServiceDays(2..) | Pay::SumOf(_) => "are",
+                            _ => "is",
+                        };
+                        let missed = match self.remedy.per {
+                            Per::Mailbox => format!(" {} missed a tier.", counted(total.missed, "mailbox")),
+                            Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
+                        };
+                        let paid = (paid.uptime_below, pays(&paid.pays, currency, days));
                         format!(
-                            "{promise} {uptime} % is {below} {} %{next}: {} {} credited. {} missed a tier.",
-                            paid.uptime_below,
-                            pays(&paid.pays, currency),
-                            if paid.pays.all().len() > 1 { "are" } else { "is" },
-                            counted(total.missed, "mailbox")
+                            "{promise} {uptime} % is {below} {} %{next}: {} {are} credited.{missed}",
+                            paid.0, paid.1
                         )
                     }
                 }
@@ -196,8 +243,8 @@ impl Speaker<'_> {
                 let rows: Vec<String> = bands
                     .iter()
                     .map(|band| match band.seconds {
-                        Some(seconds) => format!("{with} {}: {}", length(seconds), pays(&band.pays, currency)),
-                        None => format!("longer: {}", pays(&band.pays, currency)),
+                        Some(seconds) => format!("{with} {}: {}", length(seconds), pays(&band.pays, currency, days)),
+                        None => format!("longer: {}", pays(&band.pays, currency, days)),
                     })
                     .collect();
                 format!("By how long it lasted, {}.", rows.join("; "))
@@ -205,8 +252,8 @@ impl Speaker<'_> {
             Schedule::Steps { uptime_below, boundary, first, every_percent, each_further } => format!(
                 "{} {uptime_below} % pays {}, and {} more for every whole {every_percent} % below it; {uptime_below} - {} = {} points.",
                 below(boundary),
-                pays(first, currency),
-                pays(each_further, currency),
+                pays(first, currency, days),
+                pays(each_further, currency, days),
                 self.percent(total.uptime),
                 percent(uptime_below.ratio().minus(total.uptime).unwrap_or(Ratio::ZERO)).shown(6),
             ),
@@ -224,7 +271,11 @@ impl Speaker<'_> {
                     said.push(format!("The grace is {} {kind}, and {first}.", grace.days));
                 }
                 for row in rows {
-                    said.push(format!("From day {} on, each day pays {}.", row.from_day, pays(&row.pays, currency)));
+                    said.push(format!(
+                        "From day {} on, each day pays {}.",
+                        row.from_day,
+                        pays(&row.pays, currency, days)
+                    ));
                 }
                 if let Some(most) = at_most {
                     let condition = most.when.as_ref().map_or_else(String::new, |one| format!(" ({})", when(one)));
@@ -335,7 +386,13 @@ impl Speaker<'_> {
             1 => Some("1 service day".to_owned()),
             days => Some(format!("{days} service days")),
         };
-        let money = (!sums.is_empty()).then(|| format!("{count}{sum}{multiplier} = {}", self.major(part.exact)));
+        let product = format!("{count}{sum}{multiplier}");
+        let exact = self.major(part.exact);
+        let money = match sums.is_empty() {
+            true => None,
+            false if product == exact => Some(exact),
+            false => Some(format!("{product} = {exact}")),
+        };
         [money, days].into_iter().flatten().collect::<Vec<_>>().join(" and ")
     }
 

@@ -1,14 +1,16 @@
 //! What terms pay, in words.
 
-use super::words::{day, length};
+use chrono::NaiveDate;
+
+use super::words::{day, length, local, spoken_exact};
 use crate::domain::assessment::{Due, Item, Measured};
 use crate::domain::money::Currency;
 use crate::domain::period::Zone;
 use crate::domain::ratio::Ratio;
 use crate::domain::remedy::{Pay, UnitCount, When};
 
-/// What a pay expression says.
-pub(super) fn pays(pay: &Pay, currency: Currency) -> String {
+/// What a pay expression says, of dated rows those that are in force within `days`.
+pub(super) fn pays(pay: &Pay, currency: Currency, days: (NaiveDate, NaiveDate)) -> String {
     match pay {
         Pay::Nothing => "nothing".to_owned(),
         Pay::Percent(percent) => format!("{percent} %"),
@@ -28,26 +30,31 @@ pub(super) fn pays(pay: &Pay, currency: Currency) -> String {
                 0 => String::new(),
                 seconds => format!(" after the first {}", length(*seconds)),
             };
-            format!("{} for each {unit}{}{after}", pays(each, currency), length(*seconds))
+            format!("{} for each {unit}{}{after}", pays(each, currency, days), length(*seconds))
         }
         Pay::GreaterOf(several) => {
             format!(
                 "the greater of {}",
-                several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and ")
+                several.iter().map(|one| pays(one, currency, days)).collect::<Vec<_>>().join(" and ")
             )
         }
-        Pay::SumOf(several) => several.iter().map(|one| pays(one, currency)).collect::<Vec<_>>().join(" and "),
+        Pay::SumOf(several) => several.iter().map(|one| pays(one, currency, days)).collect::<Vec<_>>().join(" and "),
         Pay::Dated(rows) => {
-            let rows: Vec<String> =
-                rows.iter().map(|row| format!("from {} on {}", day(row.from), pays(&row.pays, currency))).collect();
-            rows.join(", ")
+            let later = |at: usize| rows.get(at + 1).is_none_or(|next| next.from > days.0);
+            let rows: Vec<String> = rows
+                .iter()
+                .enumerate()
+                .filter(|(at, row)| row.from <= days.1 && later(*at))
+                .map(|(_, row)| format!("{} (since {})", pays(&row.pays, currency, days), day(row.from)))
+                .collect();
+            if rows.is_empty() { "nothing yet".to_owned() } else { rows.join(", then ") }
         }
-        Pay::Only { when: condition, pays: then } => format!("{} ({})", pays(then, currency), when(condition)),
+        Pay::Only { when: condition, pays: then } => format!("{} ({})", pays(then, currency, days), when(condition)),
         Pay::ByImpact { full, degraded, delayed } => format!(
             "{} when nothing worked, {} when it worked in part, {} when it was late",
-            pays(full, currency),
-            pays(degraded, currency),
-            pays(delayed, currency)
+            pays(full, currency, days),
+            pays(degraded, currency, days),
+            pays(delayed, currency, days)
         ),
     }
 }
@@ -95,7 +102,6 @@ pub(super) fn figure(figure: Ratio, currency: Currency) -> String {
 
 /// One measured thing with what it is due: `3 Jun 10:00 to 3 Jun 10:31, 31 min: 2 units, 10 %`.
 pub(super) fn item(item: &Item, zone: Zone, currency: Currency) -> String {
-    use super::words::{local, spoken_exact};
     let what = match &item.measured {
         Measured::Period { .. } | Measured::ErrorRate { .. } => "the period".to_owned(),
         Measured::Outage { interval, down_micros } => format!(
@@ -115,7 +121,19 @@ pub(super) fn item(item: &Item, zone: Zone, currency: Currency) -> String {
         Measured::Event { at, counts: true } => local(*at, zone),
         Measured::Event { at, counts: false } => format!("{}, told in time", local(*at, zone)),
     };
-    let units = &item.due.units;
-    let units = if units.is_zero() || *units == Ratio::ONE { String::new() } else { format!("{units} x, ") };
-    format!("{what}: {units}{}", due(&item.due, currency))
+    let times = item.due.units;
+    let each = Ratio::ONE.over(times).ok().filter(|_| times != Ratio::ONE && !item.due.is_nothing());
+    let each = each.and_then(|part| scaled(&item.due, part));
+    let paid = match each {
+        Some(each) => format!("{times} x {} = {}", due(&each, currency), due(&item.due, currency)),
+        None => due(&item.due, currency),
+    };
+    format!("{what}: {paid}")
+}
+
+/// What one unit of several is due, where that is exact in whole service days.
+fn scaled(due: &Due, part: Ratio) -> Option<Due> {
+    let days = Ratio::whole(due.service_days).times(part).ok()?;
+    let service_days = u32::try_from(days.floor()).ok().filter(|whole| Ratio::whole(*whole) == days)?;
+    Some(Due { share: due.share.times(part).ok()?, flat: due.flat.times(part).ok()?, service_days, units: Ratio::ONE })
 }

@@ -1,7 +1,7 @@
 //! The steps in time: which windows, what of them counts, and how much time that is.
 
 use super::Speaker;
-use super::words::{counted, grouped, local, minutes_exact, period, spoken, spoken_long};
+use super::words::{capital, counted, grouped, local, minutes_exact, period, spoken, spoken_long};
 use crate::domain::assessment::{Line, Why};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
@@ -31,6 +31,22 @@ impl Speaker<'_> {
                 ("period_end", span.end().to_string()),
                 ("period_micros", span.micros().to_string()),
             ],
+        )
+    }
+
+    /// The first step where no record matters.
+    pub(super) fn period(&self) -> Step {
+        let span = self.strand.span;
+        self.step(
+            StepName::Windows,
+            format!(
+                "{} lasts from {} to {} in {}.",
+                capital(&period(self.inputs.period)),
+                local(span.start(), self.sum.zone),
+                local(span.end(), self.sum.zone),
+                self.sum.zone
+            ),
+            [("period_micros", span.micros().to_string())],
         )
     }
 
@@ -115,13 +131,15 @@ impl Speaker<'_> {
         let measured = self.strand.total.measured_micros;
         let says = if overlap > 0 {
             format!(
-                "For the mailboxes that were hit most, the records add up to {}; {} of it lies in two records and counts once.",
+                "{}, the records add up to {}; {} of it lies in two records and counts once.",
+                capital(self.hit_most()),
                 spoken(measured),
                 spoken(overlap)
             )
         } else {
             format!(
-                "For the mailboxes that were hit most, the records add up to {}, and no minute of it counts for two records.",
+                "{}, the records add up to {}, and no minute of it counts for two records.",
+                capital(self.hit_most()),
                 spoken(measured)
             )
         };
@@ -145,12 +163,16 @@ impl Speaker<'_> {
                     Overrun::CountsFromTheAnnouncedEnd => "as far as it kept to what was announced",
                     Overrun::CountsFromTheStart => "if it kept to what was announced",
                 };
+                let ahead = match minimum_notice_hours {
+                    0 => "before it was to begin".to_owned(),
+                    hours => format!("at least {hours} hours ahead"),
+                };
                 let allowance = yearly_allowance_hours.map_or_else(String::new, |hours| {
                     let used = self.inputs.history.map_or(0, |history| history.excused_this_year_micros);
                     format!(" At most {hours} hours of a year are excused, of which {} were used before.", spoken(used))
                 });
                 format!(
-                    "Planned work does not count if it was announced at least {minimum_notice_hours} hours ahead, {as_far}{}: {} \
+                    "Planned work does not count if it was announced {ahead}, {as_far}{}: {} \
                      cut.{allowance}",
                     denominator(removes_from),
                     spoken(excused)
@@ -239,6 +261,7 @@ impl Speaker<'_> {
         let of = |of: LengthOf| match of {
             LengthOf::BeforeCuts => "measured before anything is cut",
             LengthOf::WhatIsLeft => "measured by what is left of it",
+            LengthOf::EachPieceLeft => "measured by each piece that is left of it",
         };
         let says = match self.remedy.outage_length {
             OutageLength::Any => "There is no shortest outage: every second counts.".to_owned(),
@@ -299,6 +322,11 @@ impl Speaker<'_> {
             says,
             [("counted_micros", counted.to_string()), ("weighted_micros", worst.to_string())],
         )
+    }
+
+    /// Whose minutes the records are.
+    pub(super) fn hit_most(&self) -> &'static str {
+        if self.strand.total.mailboxes == 1 { "for the mailbox" } else { "for the mailboxes that were hit most" }
     }
 
     fn worst_lines(&self) -> impl Iterator<Item = &Line> {

@@ -117,6 +117,12 @@ pub(super) fn length(seconds: u32) -> String {
     }
 }
 
+/// The text with its first letter large.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 pub(super) fn day(date: chrono::NaiveDate) -> String {
     date.format("%-d %b %Y").to_string()
 }
