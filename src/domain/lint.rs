@@ -462,7 +462,10 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
                     find.add(at, "pro_rata is of the time lost: the measure must be uptime or error_rate.");
                 }
             }
-            Pay::ForEach { seconds, count, pays, .. } => {
+            Pay::ForEach { seconds, count, pays, after_percent, .. } => {
+                if after_percent.is_some() && !matches!(remedy.measure, Measure::Uptime { .. } | Measure::TimeDown) {
+                    find.add(at, "after_percent is of the period's time: the measure must be time_down or uptime.");
+                }
                 if *seconds == 0 {
                     find.add(at, "A unit has at least one second.");
                 }

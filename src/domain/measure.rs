@@ -22,6 +22,8 @@ pub(super) struct Thing {
     pub on: NaiveDate,
     /// Time down, weighed, in microseconds.
     pub down_micros: Option<Ratio>,
+    /// The time promised, in microseconds.
+    pub promised_micros: i64,
     /// The part of what was promised that was kept.
     pub uptime: Option<Ratio>,
     pub severity: Severity,
@@ -83,6 +85,7 @@ pub(super) fn things(measure: &Measure, felt: &Felt<'_>, ground: &Ground<'_>) ->
         measured,
         on: ground.day(ground.span.start()),
         down_micros: Some(felt.down_micros),
+        promised_micros: felt.promised_micros,
         uptime: Some(uptime),
         severity: felt.outages.iter().map(|outage| outage.severity).min().unwrap_or(Severity::Full),
         outage: None,
@@ -103,7 +106,7 @@ pub(super) fn things(measure: &Measure, felt: &Felt<'_>, ground: &Ground<'_>) ->
             .outages
             .iter()
             .enumerate()
-            .map(|(index, outage)| outage_thing(index, outage, ground))
+            .map(|(index, outage)| outage_thing(index, outage, felt.promised_micros, ground))
             .collect::<Result<_, Overflow>>()?,
         Measure::Days { days, first_day, last_day, of } => {
             let kinds = (*days, *first_day, *last_day);
@@ -137,13 +140,14 @@ pub(super) fn things(measure: &Measure, felt: &Felt<'_>, ground: &Ground<'_>) ->
     })
 }
 
-fn outage_thing(index: usize, outage: &Outage, ground: &Ground<'_>) -> Result<Thing, Overflow> {
+fn outage_thing(index: usize, outage: &Outage, promised_micros: i64, ground: &Ground<'_>) -> Result<Thing, Overflow> {
     let interval = ends(&outage.counted).unwrap_or(ground.span);
     let down_micros = outage.weighted.total()?;
     Ok(Thing {
         measured: Measured::Outage { interval, down_micros },
         on: ground.day(interval.start()),
         down_micros: Some(down_micros),
+        promised_micros,
         uptime: None,
         severity: outage.severity,
         outage: Some(index),
@@ -222,6 +226,7 @@ fn number(
             measured: Measured::Days { first: date, last: date, number, count: 1, outage, grace_ends },
             on: date,
             down_micros: None,
+            promised_micros: 0,
             uptime: None,
             severity,
             outage,

@@ -25,6 +25,7 @@ mod lint;
 mod measure;
 pub mod money;
 pub mod monitors;
+mod needs;
 pub mod observation;
 pub mod operator;
 mod overlay;

@@ -250,8 +250,10 @@ fn due(pay: &Pay, thing: &Thing, means: Means<'_>, uses_base: &mut bool) -> Resu
             let lost = Ratio::ONE.minus(thing.uptime.unwrap_or(Ratio::ONE))?;
             share(lost.times(multiplier.ratio())?)
         }
-        Pay::ForEach { seconds, count, after_seconds, pays } => {
-            let after = Ratio::whole(i64::from(*after_seconds) * SECOND);
+        Pay::ForEach { seconds, count, after_seconds, after_percent, pays } => {
+            let allowed = after_percent.map_or(Ratio::ZERO, Percent::ratio);
+            let allowed = allowed.times(Ratio::whole(thing.promised_micros))?;
+            let after = Ratio::whole(i64::from(*after_seconds) * SECOND).plus(allowed)?;
             let down = thing.down_micros.unwrap_or(Ratio::ZERO).minus(after)?.larger(Ratio::ZERO)?;
             let units = down.over(Ratio::whole(i64::from((*seconds).max(1)) * SECOND))?;
             let units = match count {

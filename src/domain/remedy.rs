@@ -340,6 +340,10 @@ pub enum Pay {
         count: UnitCount,
         /// Time that pays nothing, before the first unit; 0 where there is none.
         after_seconds: u32,
+        /// Time that pays nothing beside that, as a share of the time promised: what the promise allows. Left out where there
+        /// is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_percent: Option<Percent>,
         pays: Box<Pay>,
     },
     /// The one that is worth most.
@@ -498,6 +502,17 @@ impl Schedule {
             }
             Schedule::Steps { uptime_below, .. } => Some(*uptime_below),
             Schedule::Always { .. } | Schedule::BandsByLength { .. } | Schedule::ByDay { .. } => None,
+        }
+    }
+
+    /// How many payments there are at most, for days.
+    pub fn at_most(&self) -> Option<&AtMost> {
+        match self {
+            Schedule::ByDay { at_most, .. } => at_most.as_ref(),
+            Schedule::Always { .. }
+            | Schedule::TiersByUptime { .. }
+            | Schedule::BandsByLength { .. }
+            | Schedule::Steps { .. } => None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::money::Money;
 use crate::domain::period::Month;
 use crate::domain::receipt::Receipt;
+use crate::domain::terms::Payment;
 use crate::domain::time::Instant;
 use crate::store::assessments::Assessed;
 use crate::store::inputs::{Evidence, Loaded};
@@ -135,6 +136,7 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
     let agreement = inputs.agreement();
     let terms_version = agreement.map_or(0, |agreement| agreement.terms_version);
     let promise = agreement.map_or_else(|| "availability".to_owned(), |agreement| agreement.terms.promise.clone());
+    let payment = agreement.map(|agreement| agreement.terms.payment);
     let receipt = Receipt::of(inputs)
         .map_err(|error| Error::Corrupt(format!("account {} cannot be assessed: {error}", one.account)))?;
     let sum = &receipt.assessment;
@@ -142,7 +144,11 @@ fn assessed(one: Loaded) -> Result<Option<Assessed>, Error> {
     let total = sum.headline().map(|strand| &strand.total);
     let mut blockers = one.blockers;
     blockers.extend(sum.blockers.iter().filter(|blocker| stands_in_the_way(blocker, counted_micros)).map(reason));
-    if counted_micros == 0 && blockers.is_empty() {
+    let is_credit = matches!(sum.outcome, Outcome::Credit { .. });
+    if is_credit && payment != Some(Payment::Automatic) {
+        blockers.push("on_request".to_owned());
+    }
+    if counted_micros == 0 && !is_credit && blockers.is_empty() {
         return Ok(None);
     }
     let mut inputs_hash = [0; 32];

@@ -8,8 +8,9 @@ use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::batch::reference;
+use crate::domain::period::PeriodKind;
 use crate::domain::refusal::{Code, FieldError, Refusal};
-use crate::domain::terms::Terms;
+use crate::domain::terms::{Finding, Terms};
 use crate::domain::time::Instant;
 use crate::store::terms::Version;
 use crate::store::{Error, audit, evidence, terms};
@@ -113,6 +114,8 @@ pub async fn approve_terms(
     version: i32,
 ) -> Result<Answer, Error> {
     require_admin(pool, now, actor, "terms.approve", plan).await?;
+    let known = reference(plan).map_err(|_| Refusal::not_found("version of terms", "of that plan"))?;
+    let plan = known.as_str();
     let mut once = match Once::begin(pool, actor, key, now).await? {
         Begun::Replay(answer) => return Ok(answer),
         Begun::New(once) => once,
@@ -136,27 +139,40 @@ pub async fn approve_terms(
     once.finish(200, &TermsVersion::from(approved)).await
 }
 
-/// Terms that can be read and that leave nothing open.
+/// Terms that can be read, that leave nothing open, and for which the service records all that they look at.
 fn checked(document: Value) -> Result<Terms, Refusal> {
     let terms: Terms = serde_json::from_value(document)
         .map_err(|error| Refusal::field("/terms", format!("The terms cannot be read: {error}")))?;
-    let findings = terms.lint();
-    if findings.is_empty() {
-        return Ok(terms);
-    }
-    let error = |finding: crate::domain::terms::Finding| FieldError {
+    let error = |finding: Finding, more: &str| FieldError {
         pointer: format!("/terms{}", finding.pointer),
-        message: finding.message,
+        message: format!("{}{more}", finding.message),
     };
-    Err(Refusal::invalid(findings.into_iter().map(error).collect()))
+    let findings = terms.lint();
+    if !findings.is_empty() {
+        return Err(Refusal::invalid(findings.into_iter().map(|finding| error(finding, "")).collect()));
+    }
+    let mut errors: Vec<FieldError> = terms.needs().into_iter().map(|need| error(need, NOT_RECORDED)).collect();
+    if terms.time.period != PeriodKind::CalendarMonth {
+        errors.push(FieldError {
+            pointer: "/terms/time/period".to_owned(),
+            message: "Credit runs work by calendar month. makegood evaluate takes every period.".to_owned(),
+        });
+    }
+    if errors.is_empty() { Ok(terms) } else { Err(Refusal::invalid(errors)) }
 }
+
+/// Said of what the engine knows and the service does not record.
+const NOT_RECORDED: &str = " The service does not record that yet, so it would count as if it had not happened. makegood \
+                            evaluate takes it from a case file.";
 
 async fn require_admin(pool: &PgPool, now: Instant, actor: &Actor, action: &str, plan: &str) -> Result<(), Error> {
     if actor.has(Role::Admin) {
         return Ok(());
     }
     let refusal = Refusal::new(Code::Forbidden, "Terms are the administrators' to publish and to approve.");
-    note_refusal(pool, audit::NO_ACCOUNT, actor, action, plan, &refusal, now).await?;
+    // A name that is none is not written down.
+    let plan = reference(plan).unwrap_or_else(|_| "a plan without a name".to_owned());
+    note_refusal(pool, audit::NO_ACCOUNT, actor, action, &plan, &refusal, now).await?;
     Err(refusal.into())
 }
 

@@ -20,16 +20,19 @@ pub(super) fn pays(pay: &Pay, currency: Currency, days: (NaiveDate, NaiveDate)) 
         Pay::ServiceDays(days) => format!("{days} service days"),
         Pay::ProRata { multiplier } if multiplier.ratio() == Ratio::ONE => "the share of time lost".to_owned(),
         Pay::ProRata { multiplier } => format!("{multiplier} times the share of time lost"),
-        Pay::ForEach { seconds, count, after_seconds, pays: each } => {
+        Pay::ForEach { seconds, count, after_seconds, after_percent, pays: each } => {
             let unit = match count {
                 UnitCount::Started => "started ",
                 UnitCount::Full => "full ",
                 UnitCount::Exact => "",
             };
-            let after = match after_seconds {
-                0 => String::new(),
-                seconds => format!(" after the first {}", length(*seconds)),
+            let first = match after_seconds {
+                0 => None,
+                seconds => Some(format!("the first {}", length(*seconds))),
             };
+            let allowed = after_percent.map(|percent| format!("{percent} % of the time promised"));
+            let after: Vec<String> = first.into_iter().chain(allowed).collect();
+            let after = if after.is_empty() { String::new() } else { format!(" after {}", after.join(" and ")) };
             format!("{} for each {unit}{}{after}", pays(each, currency, days), length(*seconds))
         }
         Pay::GreaterOf(several) => {

@@ -294,6 +294,9 @@ fn held_reason(reason: &str) -> String {
         "missing_charge" => "A charge is missing".to_owned(),
         "charges_overlap" => "Two charges for the same days".to_owned(),
         "terms_missing" => "The plan has no terms for the month".to_owned(),
+        "on_request" => "The plan pays when the customer asks".to_owned(),
+        "history_missing" => "What was credited before is not known".to_owned(),
+        "calendar_missing" => "A holiday calendar is missing".to_owned(),
         "subscription_changed" => "The plan changed in the month".to_owned(),
         other => other.replace('_', " "),
     }

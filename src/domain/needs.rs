@@ -1,0 +1,93 @@
+//! What terms ask for beside windows, placements, charges and calendars: whoever publishes them must be able to record it.
+
+use super::remedy::{Base, ChargeChoice, Measure, Pay, Remedy, When};
+use super::terms::{Cap, ClockStart, Finding, Payout, Planned, Terms};
+
+impl Terms {
+    /// Each thing that these terms look at and that is not in every account's records, with the place that asks for it. Without
+    /// it the sum would be made as if it had not happened.
+    pub fn needs(&self) -> Vec<Finding> {
+        let mut needs = Vec::new();
+        let mut need = |pointer: String, what: &str| {
+            let message = format!("These terms look at {what}.");
+            needs.push(Finding { pointer, line: None, message });
+        };
+        if self.clock.starts == ClockStart::WhenReported {
+            need("/clock/starts".to_owned(), "when the customer reported an outage");
+        }
+        for (index, pause) in self.clock.pauses.iter().enumerate() {
+            need(format!("/clock/pauses/{index}"), &format!("pauses of the kind {}", pause.kind));
+        }
+        if let Planned::Excused { yearly_allowance_hours: Some(_), .. } = self.planned {
+            need("/planned/yearly_allowance_hours".to_owned(), "planned work of the whole year");
+        }
+        if !self.set_off.is_empty() {
+            need("/set_off".to_owned(), "what was given for the same time before");
+        }
+        for (index, cap) in self.caps.iter().enumerate() {
+            match cap {
+                Cap::AmountPerTwelveMonths { .. } => {
+                    need(format!("/caps/{index}"), "what was paid in the eleven months before");
+                }
+                Cap::PercentOfPeriodFee { .. } | Cap::AmountPerPeriod { .. } | Cap::ServiceDaysPerPeriod { .. } => {}
+            }
+        }
+        match self.payout {
+            Payout::CreditOnBill | Payout::ServiceDaysAsCredit => {}
+            Payout::Cash => need("/payout".to_owned(), "money that is paid outside the bill"),
+            Payout::ServiceDaysAtEndOfTerm => need("/payout".to_owned(), "the last day of the customer's term"),
+        }
+        for (index, remedy) in self.remedies.iter().enumerate() {
+            let at = format!("/remedies/{index}");
+            for (place, what) in remedy.needs() {
+                need(format!("{at}{place}"), &what);
+            }
+        }
+        needs
+    }
+}
+
+impl Remedy {
+    fn needs(&self) -> Vec<(String, String)> {
+        let mut needs = Vec::new();
+        match &self.measure {
+            Measure::ErrorRate { .. } => needs.push(("/measure".to_owned(), "counted requests (samples)".to_owned())),
+            Measure::Events { event, .. } => needs.push(("/measure".to_owned(), format!("events of the kind {event}"))),
+            Measure::Uptime { .. } | Measure::TimeDown | Measure::Outages | Measure::Days { .. } => {}
+        }
+        if let Base::ChargedFee { charges: ChargeChoice::Only(_) | ChargeChoice::GreaterOf(_), .. } = self.base {
+            needs.push(("/base/charges".to_owned(), "charges by what they are for (item)".to_owned()));
+        }
+        let conditions = self.when.iter().chain(self.multiplier.iter().filter_map(|one| one.when.as_ref()));
+        for condition in conditions {
+            needs.push(("/when".to_owned(), circumstances(condition)));
+        }
+        for (row, pays) in self.schedule.pays() {
+            for pay in pays.all() {
+                match pay {
+                    Pay::Only { when, .. } => needs.push((format!("/schedule{row}"), circumstances(when))),
+                    Pay::Nothing
+                    | Pay::Percent(_)
+                    | Pay::Fraction(_)
+                    | Pay::Amount(_)
+                    | Pay::ServiceDays(_)
+                    | Pay::ProRata { .. }
+                    | Pay::ForEach { .. }
+                    | Pay::GreaterOf(_)
+                    | Pay::SumOf(_)
+                    | Pay::Dated(_)
+                    | Pay::ByImpact { .. } => {}
+                }
+            }
+        }
+        if let Some(when) = self.schedule.at_most().and_then(|most| most.when.as_ref()) {
+            needs.push(("/schedule/at_most/when".to_owned(), circumstances(when)));
+        }
+        needs
+    }
+}
+
+fn circumstances(when: &When) -> String {
+    let words: Vec<&str> = when.all_of.iter().chain(&when.none_of).map(String::as_str).collect();
+    format!("circumstances of the account: {}", words.join(", "))
+}
