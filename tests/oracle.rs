@@ -112,11 +112,13 @@ fn window() -> impl Strategy<Value = Window> {
         1 => (1i64..=10_000).prop_map(|weight| (Some(weight), None)),
         1 => (800i64..1_000).prop_map(|seconds| (None, Some(seconds))),
     ];
-    let planned = prop::option::weighted(0.3, (-40i64..40, 1i64..200, 20i64..30));
-    let shards = prop::collection::vec(0usize..3, 1..3);
-    let flags = (prop::bool::weighted(0.1), 0i64..=7);
-    (shards, 0usize..3, -BAND..BAND - 1, 1i64..200, impact, planned, flags).prop_map(
-        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit))| {
+    let planned = prop::option::weighted(0.3, (-40i64..40, 1i64..300, 22i64..26));
+    let shards = prop_oneof![1 => Just(vec![0, 1, 2]), 2 => prop::collection::vec(0usize..3, 1..3)];
+    let flags = (prop::bool::weighted(0.1), 0i64..=7, 0usize..10);
+    (shards, 0usize..3, -BAND..BAND - 1, 1i64..400, impact, planned, flags).prop_map(
+        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap))| {
+            // Often just at the edge.
+            let start = [0, -length].get(snap).copied().unwrap_or(start);
             let length = length.min(BAND - start);
             Window { shards, capability, start, length, degraded, delayed, hit, planned, retracted }
         },
@@ -145,7 +147,7 @@ fn world() -> impl Strategy<Value = World> {
         prop::option::weighted(0.3, (-BAND..BAND, 1i64..150, any::<bool>())),
         prop::option::weighted(0.5, (prop::bool::weighted(0.8), 1i64..200, 0usize..3)),
     );
-    let facts = (prop::collection::vec(mailbox, 0..4), prop::collection::vec(window(), 0..6));
+    let facts = (prop::collection::vec(mailbox, 0..4), prop::collection::vec(window(), 0..9));
     let numbers = (0i64..100_000, 1i64..9, 0usize..7, 0..MONTHS.len(), 0..CURRENCIES.len(), 0usize..3, 0usize..3);
     (flags, clock, (pays, per, edges), facts, numbers).prop_map(|(flags, clock, (pays, per, edges), facts, numbers)| {
         let (gross, quantity, turn, month, currency, rule, reach) = numbers;

@@ -2,21 +2,21 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::assess::{AssessError, Inputs};
 use super::assessment::{Blocker, Group, GroupLine, Line, Strand, Total, Uncounted, Why};
 use super::due::{Judge, Paid};
 use super::excuse::{self, Outside};
 use super::measure::{self, Ground};
 use super::overlay::{self, Frame, Laid, Outage};
 use super::pay;
-use super::percent::Percent;
-use super::period::Zone;
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{Measure, Per, Remedy, Schedule, TimePromised};
 use super::stays::{self, Life};
-use super::terms::{Planned, RemovesFrom, Terms};
-use super::time::{Interval, IntervalSet, MINUTE};
-use super::window::{Capability, OutageWindow};
+use super::{AssessError, Inputs};
+use crate::domain::percent::Percent;
+use crate::domain::period::Zone;
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{Measure, Per, Remedy, Schedule, TimePromised};
+use crate::domain::terms::{Planned, RemovesFrom, Terms};
+use crate::domain::time::{Interval, IntervalSet, MINUTE};
+use crate::domain::window::{Capability, OutageWindow};
 
 /// What all strands look at.
 pub(super) struct World<'a> {

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
-use super::assess::AssessError;
+use super::AssessError;
 use super::assessment::{Blocker, Fees, Group, Part, Verdict};
 use super::base::{Charged, Needed};
 use super::measure::{self, Felt, Ground, Thing};
-use super::money::Money;
 use super::overlay::Outage;
 use super::pay::{self, Means};
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{Base, FeeOf, Measure, Per, Remedy, Schedule};
 use super::strand::{Slice, World};
-use super::terms::RoundingPoint;
+use crate::domain::money::Money;
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{Base, FeeOf, Measure, Per, Remedy, Schedule};
+use crate::domain::terms::RoundingPoint;
 
 /// What a strand pays.
 #[derive(Debug, Default)]

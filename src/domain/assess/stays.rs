@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::assess::AssessError;
+use super::AssessError;
 use super::assessment::Stay;
-use super::placement::{MailboxHistory, PlacementEvent};
-use super::time::{Interval, IntervalSet};
+use crate::domain::placement::{MailboxHistory, PlacementEvent};
+use crate::domain::time::{Interval, IntervalSet};
 
 /// Mailboxes that have one history.
 #[derive(Debug)]

@@ -1,21 +1,21 @@
 //! Windows laid over where a mailbox lived: which of its time was down, for which window it counts, and why the rest of
 //! each window does not.
 //!
-//! The steps from the capability rule to the weights of [`super::assess`] are here, for one history at a time. The time is cut
+//! The steps from the capability rule to the weights of [`crate::domain::assess`] are here, for one history at a time. The time is cut
 //! into atoms, each with the same windows from its start to its end, and each atom is judged on its own; then those that
 //! join are looked at as one outage, for what depends on its report, its length and its edges.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
-use super::assess::{AssessError, Inputs};
 use super::assessment::{Blocker, Notice, Piece, PieceKind, Uncounted, Why};
 use super::excuse::{self, Outside};
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{Degraded, Delayed, Down, LengthOf, OutageLength, Reach, Rule};
-use super::terms::{Edges, Terms};
-use super::time::{Instant, Interval, IntervalSet, SECOND};
-use super::window::{Capability, Impact, OutageWindow};
+use super::{AssessError, Inputs};
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{Degraded, Delayed, Down, LengthOf, OutageLength, Reach, Rule};
+use crate::domain::terms::{Edges, Terms};
+use crate::domain::time::{Instant, Interval, IntervalSet, SECOND};
+use crate::domain::window::{Capability, Impact, OutageWindow};
 
 /// What time is judged against: a remedy, and the time in which one version of the terms judges it.
 #[derive(Debug)]

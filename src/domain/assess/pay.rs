@@ -4,17 +4,17 @@ use std::cmp::Ordering;
 
 use chrono::NaiveDate;
 
-use super::assess::AssessError;
+use super::AssessError;
 use super::assessment::{Due, Item, Measured, Verdict};
 use super::measure::Thing;
-use super::money::{Currency, Money, Rounding};
 use super::overlay::Severity;
-use super::percent::Percent;
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{
+use crate::domain::money::{Currency, Money, Rounding};
+use crate::domain::percent::Percent;
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{
     AtMost, BandBoundary, Boundary, FirstPayment, Grace, Limit, Multiplier, Pay, Remedy, Schedule, UnitCount,
 };
-use super::time::SECOND;
+use crate::domain::time::SECOND;
 
 impl Due {
     pub const NOTHING: Due = Due { share: Ratio::ZERO, flat: Ratio::ZERO, service_days: 0, units: Ratio::ZERO };

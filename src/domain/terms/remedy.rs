@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::percent::{Figure, Percent};
-use super::ratio::Ratio;
-use super::window::Capability;
+use crate::domain::ratio::Ratio;
+use crate::domain::window::Capability;
 
 /// One thing that is paid for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

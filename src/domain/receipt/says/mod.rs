@@ -3,15 +3,16 @@
 mod money;
 mod terms;
 mod time;
+mod whole;
 mod words;
 
 use std::collections::BTreeMap;
 
-use super::assess::Inputs;
-use super::assessment::{Assessment, Strand};
-use super::receipt::{Step, StepName};
-use super::remedy::{Measure, Remedy};
-use super::terms::Terms;
+use crate::domain::assess::Inputs;
+use crate::domain::assessment::{Assessment, Strand};
+use crate::domain::receipt::{Step, StepName};
+use crate::domain::remedy::{Measure, Remedy};
+use crate::domain::terms::Terms;
 
 pub(super) use words::{blocker, local, nothing, period, spoken, table_minutes, what, why};
 
@@ -54,7 +55,7 @@ pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {
         ]);
     }
     if let Some(terms) = inputs.terms() {
-        let speak = money::Whole { inputs, sum, terms };
+        let speak = whole::Whole { inputs, sum, terms };
         steps.extend([speak.combined(), speak.caps(), speak.rounded(), speak.payout()]);
     }
     steps

@@ -1,13 +1,13 @@
 //! Time that does not count whatever failed in it: planned work, fixed hours, pauses, hours without a promise, and time
 //! before the customer reported it.
 
-use super::assess::{AssessError, Inputs};
 use super::assessment::{Blocker, Notice, Why};
-use super::calendar::Calendar;
-use super::period::Zone;
-use super::terms::{ClockStart, Hours, Overrun, Planned, RemovesFrom, Terms};
-use super::time::{HOUR, Instant, Interval, IntervalSet};
-use super::window::OutageWindow;
+use super::{AssessError, Inputs};
+use crate::domain::calendar::Calendar;
+use crate::domain::period::Zone;
+use crate::domain::terms::{ClockStart, Hours, Overrun, Planned, RemovesFrom, Terms};
+use crate::domain::time::{HOUR, Instant, Interval, IntervalSet};
+use crate::domain::window::OutageWindow;
 
 /// All that stands outside, for one version of the terms.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
-use super::assess::AssessError;
+use super::AssessError;
 use super::assessment::{Blocker, Fees};
-use super::charge::Charge;
-use super::money::{Currency, Money};
-use super::ratio::Ratio;
-use super::remedy::{ChargeChoice, Tax};
+use crate::domain::charge::Charge;
+use crate::domain::money::{Currency, Money};
+use crate::domain::ratio::Ratio;
+use crate::domain::remedy::{ChargeChoice, Tax};
 
 /// The days for which a fee is needed (from the first up to but not including the second), and whose.
 #[derive(Clone, Debug)]

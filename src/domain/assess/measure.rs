@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
-use super::assess::{AssessError, Event, Sample};
 use super::assessment::Measured;
-use super::calendar::Calendar;
 use super::overlay::{Outage, Severity};
-use super::period::Zone;
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{DayKind, DaysOf, Grace, Measure, Silent, Whether};
-use super::time::{HOUR, Instant, Interval, IntervalSet, SECOND};
-use super::window::Capability;
+use super::{AssessError, Event, Sample};
+use crate::domain::calendar::Calendar;
+use crate::domain::period::Zone;
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{DayKind, DaysOf, Grace, Measure, Silent, Whether};
+use crate::domain::time::{HOUR, Instant, Interval, IntervalSet, SECOND};
+use crate::domain::window::Capability;
 
 /// One measured thing, as a schedule looks at it.
 #[derive(Clone, Debug)]

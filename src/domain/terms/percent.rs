@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::ratio::Ratio;
+use crate::domain::ratio::Ratio;
 
 /// Enough for 99.9999, and few enough that time weighed by one still compares exactly in 128 bits.
 const PERCENT_PLACES: u32 = 4;

@@ -2,26 +2,37 @@
 //!
 //! Always the same order, and swapping two steps gives other money: windows, capability rule, laid over placements, joined,
 //! planned and excused time cut, clock, length, cut to the period, weighted, measured, schedule, base, combined, capped,
-//! rounded, payout. Nothing here makes sentences: see [`super::receipt`].
+//! rounded, payout. Nothing here makes sentences: see [`crate::domain::receipt`].
+
+pub mod assessment;
+mod base;
+mod combine;
+mod due;
+mod excuse;
+mod measure;
+mod overlay;
+mod pay;
+pub mod running;
+mod stays;
+mod strand;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::assessment::{Assessment, Blocker, Strand};
-use super::calendar::Calendar;
-use super::charge::Charge;
-use super::excuse::Outside;
-use super::ids::WindowId;
-use super::money::{Currency, Money, MoneyError};
-use super::period::{ServicePeriod, Zone};
-use super::placement::MailboxHistory;
-use super::ratio::Overflow;
-use super::remedy::Rule;
-use super::strand::{self, Slice};
-use super::terms::{ChangeInPeriod, Terms, ZoneOf};
-use super::time::{Instant, Interval, TimeError};
-use super::window::{Capability, OutageWindow};
-use super::{combine, overlay};
+use self::assessment::{Assessment, Blocker, Strand};
+use self::excuse::Outside;
+use self::strand::Slice;
+use crate::domain::calendar::Calendar;
+use crate::domain::charge::Charge;
+use crate::domain::ids::WindowId;
+use crate::domain::money::{Currency, Money, MoneyError};
+use crate::domain::period::{ServicePeriod, Zone};
+use crate::domain::placement::MailboxHistory;
+use crate::domain::ratio::Overflow;
+use crate::domain::remedy::Rule;
+use crate::domain::terms::{ChangeInPeriod, Terms, ZoneOf};
+use crate::domain::time::{Instant, Interval, TimeError};
+use crate::domain::window::{Capability, OutageWindow};
 
 /// All that a sum depends on. The same inputs give the same sum, in whatever order their lists are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,4 +281,9 @@ fn slices<'a>(inputs: &'a Inputs, last: &Terms, period: Interval) -> Result<Vec<
         }
     };
     Ok(slices)
+}
+
+/// The first instant at which it is too late to ask for what the terms pay on request; none where there is none.
+pub(in crate::domain) fn deadline(inputs: &Inputs, terms: &Terms, zone: Zone) -> Option<Instant> {
+    combine::deadline(inputs, terms, zone)
 }

@@ -1,22 +1,24 @@
 //! Case files: terms, an account, what happened and what must come out, in one document that stands alone.
 
+pub mod expect;
+
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::assess::{AccountFacts, Agreement, AssessError, Event, Given, History, Inputs, Pause, Sample};
-use super::calendar::Calendar;
-use super::charge::Charge;
-use super::document;
-use super::expect::Expect;
-use super::ids::WindowId;
-use super::period::{ServicePeriod, Zone};
-use super::placement::{MailboxHistory, PlacementEvent};
-use super::receipt::{Receipt, StepName};
-use super::refusal::Refusal;
-use super::remedy::Remedy;
-use super::terms::Terms;
-use super::time::Instant;
-use super::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
+use self::expect::Expect;
+use crate::domain::assess::{AccountFacts, Agreement, AssessError, Event, Given, History, Inputs, Pause, Sample};
+use crate::domain::calendar::Calendar;
+use crate::domain::charge::Charge;
+use crate::domain::document;
+use crate::domain::ids::WindowId;
+use crate::domain::period::{ServicePeriod, Zone};
+use crate::domain::placement::{MailboxHistory, PlacementEvent};
+use crate::domain::receipt::{Receipt, StepName};
+use crate::domain::refusal::Refusal;
+use crate::domain::remedy::Remedy;
+use crate::domain::terms::Terms;
+use crate::domain::time::Instant;
+use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 
 /// The most mailboxes that one case may have.
 const MOST_MAILBOXES: u32 = 100_000;

@@ -1,14 +1,16 @@
 //! The receipt: an assessment with everything from which a person or a program can redo it.
 
+mod says;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::assess::{AssessError, Inputs, assess};
-use super::assessment::{Assessment, Outcome, Strand};
-use super::{document, says};
+use crate::domain::assess::{AssessError, Inputs, assess};
+use crate::domain::assessment::{Assessment, Outcome, Strand};
+use crate::domain::document;
 
 /// One exported assessment. `makegood verify` recomputes it from `inputs` alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What terms ask for beside windows, placements, charges and calendars: whoever publishes them must be able to record it.
 
 use super::remedy::{Base, ChargeChoice, Measure, Pay, Remedy, When};
-use super::terms::{Cap, ClockStart, Finding, Payout, Planned, Terms};
+use super::{Cap, ClockStart, Finding, Payout, Planned, Terms};
 
 impl Terms {
     /// Each thing that these terms look at and that is not in every account's records, with the place that asks for it. Without

@@ -2,18 +2,23 @@
 //!
 //! Every reading that a contract may leave open is a word that must be there: no field on which money depends has a
 //! default. A clause that a contract does not have is left out (`when`, `multiplier`, `at_most`) or is an empty list that
-//! must be written (`limits`, `caps`, `set_off`, `floors`). What a remedy pays is in [`super::remedy`].
+//! must be written (`limits`, `caps`, `set_off`, `floors`). What a remedy pays is in [`crate::domain::remedy`].
+
+mod lint;
+mod needs;
+pub mod percent;
+pub mod remedy;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::calendar::DayHours;
-use super::document;
-use super::money::{Currency, Rounding};
-use super::percent::{Figure, Percent};
-use super::period::{PeriodKind, Zone};
-use super::refusal::Refusal;
-use super::remedy::Remedy;
+use self::percent::{Figure, Percent};
+use self::remedy::Remedy;
+use crate::domain::calendar::DayHours;
+use crate::domain::document;
+use crate::domain::money::{Currency, Rounding};
+use crate::domain::period::{PeriodKind, Zone};
+use crate::domain::refusal::Refusal;
 
 /// One version of what a plan promises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,12 +3,12 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::assessment::{Assessment, Blocker, Group, Measured, NothingWhy, Outcome, Strand, Verdict};
-use super::case::{Case, CaseDifference};
-use super::money::Money;
-use super::ratio::Ratio;
-use super::receipt::{Receipt, StepName};
-use super::time::{HOUR, MINUTE, SECOND};
+use super::{Case, CaseDifference};
+use crate::domain::assessment::{Assessment, Blocker, Group, Measured, NothingWhy, Outcome, Strand, Verdict};
+use crate::domain::money::Money;
+use crate::domain::ratio::Ratio;
+use crate::domain::receipt::{Receipt, StepName};
+use crate::domain::time::{HOUR, MINUTE, SECOND};
 
 /// What must come out. Whatever is given is compared.
 ///
@@ -291,7 +291,7 @@ fn hundred(part: Ratio) -> Ratio {
 
 fn found_lines(case: &Case, strand: &Strand) -> Vec<ExpectLine> {
     let minutes = |micros: i64| per(Ratio::whole(micros), MINUTE);
-    let line = |line: &super::assessment::Line| ExpectLine {
+    let line = |line: &crate::domain::assessment::Line| ExpectLine {
         window: case.window_name(line.window),
         minutes: minutes(line.measured_micros),
         counted: minutes(line.counted_micros),

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::ids::WindowId;
-use super::money::Money;
-use super::percent::Percent;
-use super::period::Zone;
-use super::ratio::Ratio;
-use super::time::{Instant, Interval};
-use super::window::{Capability, Impact, Reach};
+use crate::domain::ids::WindowId;
+use crate::domain::money::Money;
+use crate::domain::percent::Percent;
+use crate::domain::period::Zone;
+use crate::domain::ratio::Ratio;
+use crate::domain::time::{Instant, Interval};
+use crate::domain::window::{Capability, Impact, Reach};
 
 /// The result, with every part that it is made of. All times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 
 use chrono::{Days, NaiveDate};
 
-use super::assess::{AssessError, Inputs};
 use super::assessment::{Assessment, Blocker, NothingWhy, Outcome, Strand};
 use super::base::{Charged, Needed};
-use super::money::Money;
-use super::period::Zone;
-use super::ratio::{Overflow, Ratio};
-use super::remedy::{Base, ChargeChoice, Tax};
-use super::terms::{Cap, Combination, Floor, Payment, Payout, RequestWithin, RightIf, RoundingTerms, Terms};
-use super::time::{HOUR, Instant, Interval};
+use super::{AssessError, Inputs};
+use crate::domain::money::Money;
+use crate::domain::period::Zone;
+use crate::domain::ratio::{Overflow, Ratio};
+use crate::domain::remedy::{Base, ChargeChoice, Tax};
+use crate::domain::terms::{Cap, Combination, Floor, Payment, Payout, RequestWithin, RightIf, RoundingTerms, Terms};
+use crate::domain::time::{HOUR, Instant, Interval};
 
 /// Makes one assessment of what the strands say, by the terms that govern.
 pub(super) fn combine(

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 
-use super::calendar::{self, Calendar};
 use super::percent::Percent;
-use super::ratio::Ratio;
 use super::remedy::{
     BandBoundary, Base, Boundary, ChargeChoice, DayKind, DaysOf, Delayed, Down, FeeOf, Limit, Measure, OutageLength,
     Pay, Per, Remedy, Rule, Schedule, TimePromised, UnitCount, When,
 };
-use super::terms::{Cap, ChangeInPeriod, Finding, Floor, Hours, Payout, Planned, Terms};
+use super::{Cap, ChangeInPeriod, Finding, Floor, Hours, Payout, Planned, Terms};
+use crate::domain::calendar::{self, Calendar};
+use crate::domain::ratio::Ratio;
 
 /// The most remedies, rows and expressions that one document may have; no contract comes near.
 const MOST: usize = 100;

@@ -1,22 +1,22 @@
 //! Running downtime: for each shard a line that says how much time counted as down from the start of a period up to an
 //! instant, so that a mailbox's downtime is what the line rose by while the mailbox lived there.
 //!
-//! This is the fast way to the times of [`super::assess`]: it says who was hit, and, where [`Lines::applies`] and the mailbox
+//! This is the fast way to the times of [`crate::domain::assess`]: it says who was hit, and, where [`Lines::applies`] and the mailbox
 //! does not [need weights](Lines::needs_weights), how long, to the microsecond. It makes no receipt. Only [`read`] knows what
 //! terms and windows look like; the rest works on plain spans of time.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::assess::AssessError;
-use super::ids::WindowId;
-use super::placement::MailboxHistory;
-use super::ratio::Ratio;
-use super::remedy::{Measure, OutageLength, Per, Remedy, Rule};
-use super::terms::{ClockStart, Edges, Hours, Planned, Terms};
-use super::time::{Instant, Interval};
-use super::window::{Capability, OutageWindow, Scope};
+use super::AssessError;
 use super::{excuse, overlay, stays};
+use crate::domain::ids::WindowId;
+use crate::domain::placement::MailboxHistory;
+use crate::domain::ratio::Ratio;
+use crate::domain::remedy::{Measure, OutageLength, Per, Remedy, Rule};
+use crate::domain::terms::{ClockStart, Edges, Hours, Planned, Terms};
+use crate::domain::time::{Instant, Interval};
+use crate::domain::window::{Capability, OutageWindow, Scope};
 
 /// The shards by name, each with a number: 0, 1, 2 and so on.
 #[derive(Clone, Debug, Default)]
