@@ -95,8 +95,8 @@ async fn terms_that_look_at_what_is_not_recorded_are_refused_by_place() {
         ("/set_off", json!(["goodwill"]), "/terms/set_off"),
         ("/payout", json!("cash"), "/terms/payout"),
         ("/time/period", json!("calendar_quarter"), "/terms/time/period"),
-        ("/remedies/0/when", json!({"none_of": ["gold"]}), "/terms/remedies/0/when"),
-        ("/remedies/0/schedule/tiers/0/pays", only, "/terms/remedies/0/schedule/tiers/0/pays"),
+        ("/remedies/0/when", json!({"none_of": ["gold"]}), "/terms/remedies/0"),
+        ("/remedies/0/schedule/tiers/0/pays", only, "/terms/remedies/0"),
         ("/remedies/0/base/charges", json!({"only": ["usage"]}), "/terms/remedies/0/base/charges"),
     ] {
         let mut terms = business();

@@ -63,7 +63,7 @@ fn say_report(file: &Path, report: &CaseReport, as_json: bool) -> u8 {
 /// Recomputes an exported receipt and says that it is the same, or what differs.
 pub fn verify(file: &Path, as_json: bool) -> u8 {
     let verified = match read(file) {
-        Ok(text) => Receipt::verify(&text),
+        Ok(text) => Receipt::verify(&receipt_in(text)),
         Err(why) => Err(NotVerified::NotAReceipt(why)),
     };
     match verified {
@@ -89,6 +89,15 @@ pub fn verify(file: &Path, as_json: bool) -> u8 {
             }
             DIFFERS
         }
+    }
+}
+
+/// The receipt in what `evaluate --json` says; any other text as it is.
+fn receipt_in(text: String) -> String {
+    let report: Option<Value> = serde_json::from_str(&text).ok();
+    match report.as_ref().and_then(|said| said.pointer("/report/receipt")) {
+        Some(receipt) => receipt.to_string(),
+        None => text,
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Strand {
     pub account: Option<Verdict>,
     /// How long the longest outage of one mailbox counts, before weighing.
     pub longest_micros: i64,
+    /// When the last outage that counts was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<Instant>,
     /// What was charged; none where nothing was due, no share of a fee is paid, or no charge was found.
     pub fees: Option<Fees>,
     /// What is paid, the worst mailboxes first.
@@ -74,6 +77,8 @@ pub struct Strand {
     /// The sum of the parts: exact, in major units.
     pub exact: Ratio,
     pub service_days: u32,
+    /// What the service days are worth where they are paid as a credit: exact, in major units.
+    pub days_worth: Ratio,
 }
 
 impl Assessment {
@@ -349,7 +354,10 @@ pub struct Part {
     pub limited_to: Option<Ratio>,
     pub multiplier: Ratio,
     pub each: Ratio,
+    /// Of all these mailboxes together.
     pub service_days: u32,
+    /// What these are worth where they are paid as a credit: `service_days` x `fee` / days of the period.
+    pub days_worth: Ratio,
     pub exact: Ratio,
 }
 

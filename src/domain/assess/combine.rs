@@ -5,12 +5,12 @@ use std::cmp::Ordering;
 use chrono::{Days, NaiveDate};
 
 use super::assessment::{Assessment, Blocker, NothingWhy, Outcome, Strand};
-use super::base::{Charged, Needed};
+use super::base::Charged;
 use super::{AssessError, Inputs};
 use crate::domain::money::Money;
 use crate::domain::period::Zone;
 use crate::domain::ratio::{Overflow, Ratio};
-use crate::domain::remedy::{Base, ChargeChoice, Tax};
+use crate::domain::remedy::{Base, Tax};
 use crate::domain::terms::{Cap, Combination, Floor, Payment, Payout, RequestWithin, RightIf, RoundingTerms, Terms};
 use crate::domain::time::{HOUR, Instant, Interval};
 
@@ -34,8 +34,10 @@ pub(super) fn combine(
     let set_off = set_off(exact, inputs, terms)?;
     let capped_days = capped_days(service_days, terms);
     let mut capped = exact.minus(set_off)?;
-    if terms.payout == Payout::ServiceDaysAsCredit && capped_days > 0 {
-        capped = capped.plus(worth_of_days(capped_days, inputs, terms, &mut blockers)?)?;
+    if service_days > 0 {
+        // What a cap leaves of the days, it leaves of their worth.
+        let worth = paid().try_fold(Ratio::ZERO, |sum, strand| sum.plus(strand.days_worth))?;
+        capped = capped.plus(worth.times(Ratio::new(capped_days.into(), service_days.into())?)?)?;
     }
     capped = capped_money(capped, inputs, terms, &mut blockers)?;
     let RoundingTerms { mode, at: _ } = terms.rounding;
@@ -119,22 +121,6 @@ fn tax(terms: &Terms) -> Tax {
     stated.unwrap_or(Tax::Included)
 }
 
-/// Service days as money: the period's fee x days / days of the period.
-fn worth_of_days(
-    service_days: u32,
-    inputs: &Inputs,
-    terms: &Terms,
-    blockers: &mut Vec<Blocker>,
-) -> Result<Ratio, AssessError> {
-    let period = days(inputs);
-    let charged = Charged::of(&inputs.charges, period, tax(terms), inputs.account.currency)?;
-    let needed = Needed { days: period, mailboxes: std::collections::BTreeSet::new() };
-    let (fees, found) = charged.fees(&ChargeChoice::All, &needed)?;
-    blockers.extend(found);
-    let fee = fees.map_or(Ratio::ZERO, |fees| fees.whole);
-    Ok(fee.times(Ratio::whole(service_days))?.over(Ratio::whole((period.1 - period.0).num_days()))?)
-}
-
 fn capped_money(due: Ratio, inputs: &Inputs, terms: &Terms, blockers: &mut Vec<Blocker>) -> Result<Ratio, AssessError> {
     let mut capped = due;
     for cap in &terms.caps {
@@ -171,7 +157,7 @@ fn capped_money(due: Ratio, inputs: &Inputs, terms: &Terms, blockers: &mut Vec<B
 fn outcome(sum: &Assessment, inputs: &Inputs, terms: &Terms) -> Result<Outcome, AssessError> {
     let nothing = |why| Ok(Outcome::NothingDue { why });
     let is_due = sum.rounded.is_positive() || sum.capped_days > 0;
-    if is_due && is_late(inputs, terms, sum.zone) {
+    if is_due && is_late(inputs, terms, sum) {
         return nothing(NothingWhy::AskedTooLate);
     }
     match terms.payout {
@@ -223,16 +209,20 @@ fn floored(rounded: Money, inputs: &Inputs, terms: &Terms) -> Result<Money, Asse
 }
 
 /// Whether the customer asked after the last instant at which the terms let him.
-fn is_late(inputs: &Inputs, terms: &Terms, zone: Zone) -> bool {
+fn is_late(inputs: &Inputs, terms: &Terms, sum: &Assessment) -> bool {
     let Some(asked) = inputs.requested_at else { return false };
-    deadline(inputs, terms, zone).is_some_and(|deadline| asked >= deadline)
+    deadline(inputs, terms, sum).is_some_and(|deadline| asked >= deadline)
 }
 
 /// The first instant at which it is too late to ask; none where there is none.
-pub(super) fn deadline(inputs: &Inputs, terms: &Terms, zone: Zone) -> Option<Instant> {
+pub(super) fn deadline(inputs: &Inputs, terms: &Terms, sum: &Assessment) -> Option<Instant> {
     let after = inputs.period.day_after();
     let first_late = match terms.payment {
         Payment::Automatic | Payment::OnRequest { within: RequestWithin::AnyTime } => return None,
+        Payment::OnRequest { within: RequestWithin::HoursAfterOutage(hours) } => {
+            let over = sum.strands.iter().filter_map(|strand| strand.over_at).max()?;
+            return Some(over.plus(i64::from(hours) * HOUR));
+        }
         Payment::OnRequest { within: RequestWithin::Days(days) } => {
             after.checked_add_days(Days::new(u64::from(days) + 1))?
         }
@@ -242,7 +232,7 @@ pub(super) fn deadline(inputs: &Inputs, terms: &Terms, zone: Zone) -> Option<Ins
             first.checked_add_months(chrono::Months::new(months.checked_add(1)?))?
         }
     };
-    zone.start_of(first_late)
+    sum.zone.start_of(first_late)
 }
 
 fn rights(terms: &Terms, strands: &[Strand]) -> Result<Vec<String>, AssessError> {

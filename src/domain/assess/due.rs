@@ -14,7 +14,7 @@ use super::strand::{Slice, World};
 use crate::domain::money::Money;
 use crate::domain::ratio::{Overflow, Ratio};
 use crate::domain::remedy::{Base, FeeOf, Measure, Per, Remedy, Schedule};
-use crate::domain::terms::RoundingPoint;
+use crate::domain::terms::{Payout, RoundingPoint};
 
 /// What a strand pays.
 #[derive(Debug, Default)]
@@ -73,7 +73,8 @@ impl Judge<'_> {
         for (group, outages) in groups.iter().zip(outages) {
             let felt = Felt { outages, down_micros: group.weighted_micros, promised_micros: group.promised_micros };
             let found = measure::things(&self.remedy.measure, &felt, &self.ground)?;
-            if pay::verdict(self.remedy, &found, self.means(Ratio::ZERO))?.1 {
+            let (verdict, uses_base) = pay::verdict(self.remedy, &found, self.means(Ratio::ZERO))?;
+            if uses_base || self.pays_days(&verdict) {
                 needing.push(group);
             }
             things.push(found);
@@ -127,8 +128,8 @@ impl Judge<'_> {
             Some(uptime) => uptime,
             None => measure::uptime(down_micros, promised_micros)?,
         };
-        let (_, uses_base) = pay::verdict(self.remedy, &things, self.means(Ratio::ZERO))?;
-        let fees = match uses_base {
+        let (verdict, uses_base) = pay::verdict(self.remedy, &things, self.means(Ratio::ZERO))?;
+        let fees = match uses_base || self.pays_days(&verdict) {
             true => self.fees(&Needed { days: self.days(), mailboxes: BTreeSet::new() }, blockers)?,
             false => None,
         };
@@ -150,6 +151,11 @@ impl Judge<'_> {
         }
         paid.account = Some(verdict);
         Ok(paid)
+    }
+
+    /// Whether service days are due that become money.
+    fn pays_days(&self, verdict: &Verdict) -> bool {
+        verdict.due.service_days > 0 && self.slice.terms.payout == Payout::ServiceDaysAsCredit
     }
 
     fn means(&self, fee: Ratio) -> Means<'_> {
@@ -176,6 +182,13 @@ impl Judge<'_> {
         let count = u32::try_from(mailboxes).map_err(|_| Overflow)?;
         let days = Ratio::whole(due.service_days).times(multiplier)?.floor();
         let days = u32::try_from(days).ok().and_then(|days| days.checked_mul(count)).ok_or(Overflow)?;
+        let days_worth = match self.pays_days(verdict) {
+            true => {
+                let (first, after) = self.days();
+                fee.times(Ratio::whole(days))?.over(Ratio::whole((after - first).num_days().max(1)))?
+            }
+            false => Ratio::ZERO,
+        };
         Ok(Part {
             tier,
             mailboxes,
@@ -186,6 +199,7 @@ impl Judge<'_> {
             multiplier,
             each,
             service_days: days,
+            days_worth,
             exact: each.times(Ratio::whole(count))?,
         })
     }
@@ -251,6 +265,7 @@ fn add(parts: &mut Vec<Part>, part: Part) -> Result<(), Overflow> {
         Some(one) => {
             one.mailboxes += part.mailboxes;
             one.service_days = one.service_days.checked_add(part.service_days).ok_or(Overflow)?;
+            one.days_worth = one.days_worth.plus(part.days_worth)?;
             one.exact = one.exact.plus(part.exact)?;
         }
         None => parts.push(part),

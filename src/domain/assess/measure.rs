@@ -162,15 +162,21 @@ pub(super) fn ends(set: &IntervalSet) -> Option<Interval> {
     Interval::new(first.start(), last.end()).ok()
 }
 
-/// The days of an outage that count. Its first day is that of its first counted instant; its last day is the one on which it
-/// was restored, which is the day after a restoration at midnight's own stroke.
+/// The days of an outage that count: those on which any of its time does. Its first day is the one on which its clock started,
+/// whatever paused it then; its last day is the one on which it was restored, which is the day after a restoration at
+/// midnight's own stroke.
 fn dates(
     outage: &Outage,
     (kind, first_day, last_day): (DayKind, Whether, Whether),
     ground: &Ground<'_>,
 ) -> Vec<NaiveDate> {
     let Some(whole) = ends(&outage.counted) else { return Vec::new() };
-    let first = first_date(whole, first_day, ground);
+    let first = match first_day {
+        Whether::Counts => Some(ground.day(outage.began)),
+        Whether::DoesNotCount => ground.day(outage.began).succ_opt(),
+    };
+    // What lies before the time that is judged has nothing that counts.
+    let first = first.map(|first| first.max(ground.day(whole.start())));
     let last = match last_day {
         Whether::Counts => Some(ground.day(whole.end().plus(-1))),
         Whether::DoesNotCount => ground.day(whole.end()).pred_opt(),
@@ -194,17 +200,10 @@ fn dates(
     dates
 }
 
-fn first_date(whole: Interval, first_day: Whether, ground: &Ground<'_>) -> Option<NaiveDate> {
-    let first = ground.day(whole.start());
-    match first_day {
-        Whether::Counts => Some(first),
-        Whether::DoesNotCount => first.succ_opt(),
-    }
-}
-
 fn days_of(index: usize, outage: &Outage, kinds: (DayKind, Whether, Whether), ground: &Ground<'_>) -> Vec<Thing> {
-    let grace_ends = ends(&outage.counted).and_then(|whole| grace_ends(whole, kinds.1, ground));
-    number(dates(outage, kinds, ground), Some(index), outage.severity, grace_ends)
+    let dates = dates(outage, kinds, ground);
+    let grace_ends = grace_ends(&dates, ground);
+    number(dates, Some(index), outage.severity, grace_ends)
 }
 
 fn days_of_period(outages: &[Outage], kinds: (DayKind, Whether, Whether), ground: &Ground<'_>) -> Vec<Thing> {
@@ -236,13 +235,24 @@ fn number(
         .collect()
 }
 
-/// The day at whose end the grace runs out, whether or not the outage lasts until then.
-fn grace_ends(whole: Interval, first_day: Whether, ground: &Ground<'_>) -> Option<NaiveDate> {
+/// The day at whose end the grace runs out: the n-th of the days that count (of those, the n-th working day). Where fewer count, it
+/// goes on after them without a break, as if the outage did.
+fn grace_ends(dates: &[NaiveDate], ground: &Ground<'_>) -> Option<NaiveDate> {
     let grace = ground.grace.filter(|grace| grace.days > 0)?;
-    let before = first_date(whole, first_day, ground)?.pred_opt()?;
+    let is_kind = |day: NaiveDate| match grace.of {
+        DayKind::Calendar => true,
+        DayKind::Working => ground.calendar.is_some_and(|calendar| calendar.is_working_day(day)),
+    };
+    let counted = dates.iter().copied().filter(|day| is_kind(*day));
+    let wanted = usize::try_from(grace.days).ok()?;
+    if let Some(day) = counted.clone().nth(wanted.checked_sub(1)?) {
+        return Some(day);
+    }
+    let missing = grace.days.checked_sub(u32::try_from(counted.count()).ok()?)?;
+    let last = dates.last()?;
     match grace.of {
-        DayKind::Calendar => before.checked_add_days(chrono::Days::new(grace.days.into())),
-        DayKind::Working => ground.calendar?.nth_working_day_after(before, grace.days),
+        DayKind::Calendar => last.checked_add_days(chrono::Days::new(missing.into())),
+        DayKind::Working => ground.calendar?.nth_working_day_after(*last, missing),
     }
 }
 

@@ -284,6 +284,6 @@ fn slices<'a>(inputs: &'a Inputs, last: &Terms, period: Interval) -> Result<Vec<
 }
 
 /// The first instant at which it is too late to ask for what the terms pay on request; none where there is none.
-pub(in crate::domain) fn deadline(inputs: &Inputs, terms: &Terms, zone: Zone) -> Option<Instant> {
-    combine::deadline(inputs, terms, zone)
+pub(in crate::domain) fn deadline(inputs: &Inputs, terms: &Terms, sum: &Assessment) -> Option<Instant> {
+    combine::deadline(inputs, terms, sum)
 }

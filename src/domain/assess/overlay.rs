@@ -240,6 +240,8 @@ pub(super) struct Judged {
 /// Time down that joins without a gap, as far as it counts.
 #[derive(Debug)]
 pub(super) struct Outage {
+    /// When its clock started: when it began, or was reported. Pauses do not move it.
+    pub began: Instant,
     pub counted: IntervalSet,
     pub weighted: Weighed,
     pub severity: Severity,
@@ -297,8 +299,8 @@ pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Fr
     let mut judged = Judged::default();
     for outage in atoms.chunk_by_mut(joins) {
         if outage.iter().any(|atom| atom.down_before_cuts) {
-            settle(outage, frame);
-            judged.outages.extend(remembered(outage, windows));
+            let began = settle(outage, frame);
+            judged.outages.extend(began.and_then(|began| remembered(outage, began, windows)));
         }
     }
     for atom in &atoms {
@@ -414,15 +416,13 @@ fn lost(
 }
 
 /// What becomes of one outage as a whole: from when on it was reported, whether it is long enough, whether these terms judge
-/// it, and which period it belongs to.
-fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
-    let (Some(start), Some(end)) =
-        (outage.first().map(|atom| atom.interval.start()), outage.last().map(|atom| atom.interval.end()))
-    else {
-        return;
-    };
+/// it, and which period it belongs to. Says when its clock started; none where it never did.
+fn settle(outage: &mut [Atom], frame: &Frame<'_>) -> Option<Instant> {
+    let (start, end) = (outage.first()?.interval.start(), outage.last()?.interval.end());
+    let mut began = Some(start);
     if let Some(reports) = &frame.outside.reports {
         let first = reports.iter().copied().find(|at| start <= *at && *at < end);
+        began = first;
         drop_where(outage, |atom| match first {
             None => Some(Why::NotReported),
             Some(first) => (atom.interval.start() < first).then_some(Why::BeforeReport),
@@ -434,6 +434,10 @@ fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
             let least = i64::from(seconds) * SECOND;
             drop_by_length(outage, of, Why::OutageTooShort, |length| length < least);
         }
+        OutageLength::LongerThan { seconds, of } => {
+            let most = i64::from(seconds) * SECOND;
+            drop_by_length(outage, of, Why::OutageTooShort, |length| length <= most);
+        }
         OutageLength::Below { seconds, of } => {
             let most = i64::from(seconds) * SECOND;
             drop_by_length(outage, of, Why::OutageTooLong, |length| length >= most);
@@ -442,7 +446,7 @@ fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
     let is_others = frame.began.is_some_and(|began| start < began.start() || start >= began.end());
     drop_where(outage, |_| is_others.then_some(Why::OtherTerms));
     let belongs = match frame.edges {
-        Edges::Cut => return,
+        Edges::Cut => return began,
         Edges::WhereItBegan => frame.span.start() <= start && start < frame.span.end(),
         Edges::WhereItEnded => frame.span.start() < end && end <= frame.span.end(),
     };
@@ -450,6 +454,7 @@ fn settle(outage: &mut [Atom], frame: &Frame<'_>) {
         atom.is_inside |= belongs;
     }
     drop_where(outage, |_| (!belongs).then_some(Why::OtherPeriod));
+    began
 }
 
 /// Drops an outage, or pieces of it, whose length is wrong.
@@ -485,7 +490,7 @@ fn drop_where(outage: &mut [Atom], why: impl Fn(&Atom) -> Option<Why>) {
 }
 
 /// The outage as far as it counts in the time that is judged.
-fn remembered(outage: &[Atom], windows: &[Laid<'_>]) -> Option<Outage> {
+fn remembered(outage: &[Atom], began: Instant, windows: &[Laid<'_>]) -> Option<Outage> {
     let counted = || outage.iter().filter(|atom| atom.is_inside);
     let mut weighted = Weighed::default();
     let mut severity: Option<Severity> = None;
@@ -495,7 +500,7 @@ fn remembered(outage: &[Atom], windows: &[Laid<'_>]) -> Option<Outage> {
         severity = Some(severity.map_or(worse, |worst| worst.min(worse)));
     }
     let counted = counted().filter(|atom| atom.counts.is_some()).map(|atom| atom.interval).collect();
-    severity.map(|severity| Outage { counted, weighted, severity })
+    severity.map(|severity| Outage { began, counted, weighted, severity })
 }
 
 fn record(judged: &mut Judged, atom: &Atom, active: &[usize], windows: &[Laid<'_>], frame: &Frame<'_>) {

@@ -112,13 +112,13 @@ impl Found {
     }
 }
 
-/// Two days that follow each other and are due the same, as one item.
+/// Two days that follow each other among those that count, and are due the same, as one item.
 fn joined(last: &Item, thing: &Thing, row: Option<usize>, due: Due) -> Result<Option<Item>, Overflow> {
     let Measured::Days { first, last: until, number, count, outage, grace_ends } = last.measured else {
         return Ok(None);
     };
     let Some(day) = thing.day else { return Ok(None) };
-    let follows = until.succ_opt() == Some(day.date) && outage == thing.outage && row == last.row;
+    let follows = number + count == day.number && until < day.date && outage == thing.outage && row == last.row;
     if !follows || last.due != due.times(Ratio::whole(count))? {
         return Ok(None);
     }
@@ -246,10 +246,7 @@ fn due(pay: &Pay, thing: &Thing, means: Means<'_>, uses_base: &mut bool) -> Resu
         Pay::Fraction(fraction) => share(*fraction),
         Pay::Amount(amount) => Due { flat: amount.ratio(), ..Due::NOTHING },
         Pay::ServiceDays(days) => Due { service_days: *days, ..Due::NOTHING },
-        Pay::ProRata { multiplier } => {
-            let lost = Ratio::ONE.minus(thing.uptime.unwrap_or(Ratio::ONE))?;
-            share(lost.times(multiplier.ratio())?)
-        }
+        Pay::ProRata { multiplier } => share(lost(thing)?.times(multiplier.ratio())?),
         Pay::ForEach { seconds, count, after_seconds, after_percent, pays } => {
             let allowed = after_percent.map_or(Ratio::ZERO, Percent::ratio);
             let allowed = allowed.times(Ratio::whole(thing.promised_micros))?;
@@ -304,6 +301,15 @@ fn due(pay: &Pay, thing: &Thing, means: Means<'_>, uses_base: &mut bool) -> Resu
             due(pays, thing, means, uses_base)?
         }
     })
+}
+
+/// The part of the time promised that was lost.
+fn lost(thing: &Thing) -> Result<Ratio, Overflow> {
+    match (thing.uptime, thing.down_micros) {
+        (Some(uptime), _) => Ratio::ONE.minus(uptime),
+        (None, Some(down)) if thing.promised_micros > 0 => down.over(Ratio::whole(thing.promised_micros)),
+        (None, _) => Ok(Ratio::ZERO),
+    }
 }
 
 /// The row with the latest date that is not after `on`.

@@ -109,6 +109,7 @@ pub(super) fn strand(
     let total = total(&groups, &lines, &paid, slice.span, remedy)?;
     let exact = paid.parts.iter().try_fold(Ratio::ZERO, |sum, part| sum.plus(part.exact))?;
     let days = paid.parts.iter().map(|part| u64::from(part.service_days)).sum::<u64>();
+    let days_worth = paid.parts.iter().try_fold(Ratio::ZERO, |sum, part| sum.plus(part.days_worth))?;
     Ok(Strand {
         agreement: slice.agreement,
         remedy: index,
@@ -119,12 +120,14 @@ pub(super) fn strand(
         lines,
         groups,
         total,
+        over_at: outages.iter().flatten().filter_map(|outage| measure::ends(&outage.counted)).map(Interval::end).max(),
         longest_micros: outages.iter().flatten().map(|outage| outage.counted.micros()).max().unwrap_or(0),
         account: paid.account,
         fees: paid.fees,
         parts: paid.parts,
         exact,
         service_days: u32::try_from(days).map_err(|_| Overflow)?,
+        days_worth,
     })
 }
 

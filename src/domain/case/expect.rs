@@ -172,10 +172,10 @@ impl Expect {
             let found = nothing.map_or_else(|| "a credit".to_owned(), |why| format!("{why:?}"));
             compare.text(StepName::Payout, "nothing", Some(format!("{expected:?}")), found);
         }
-        let listed = |words: &[String]| words.join(", ");
+        let listed = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
         compare.text(StepName::Payout, "rights", self.rights.as_deref().map(listed), listed(&sum.rights));
-        let kinds = sum.blockers.iter().map(kind).collect::<Vec<_>>().join(", ");
-        compare.text(StepName::Payout, "blockers", self.blockers.as_deref().map(listed), kinds);
+        let kinds: Vec<String> = sum.blockers.iter().map(|blocker| kind(blocker).to_owned()).collect();
+        compare.text(StepName::Payout, "blockers", self.blockers.as_deref().map(listed), listed(&kinds));
     }
 }
 

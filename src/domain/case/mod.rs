@@ -213,6 +213,14 @@ impl Case {
                 return Err(NotACase::Unusable(format!("{at}{}: {}", finding.pointer, finding.message)));
             }
         }
+        let known = self.earlier_terms.iter().map(|one| &one.terms).chain([&self.terms]).flat_map(Terms::words);
+        let known: Vec<String> = known.map(str::to_owned).collect();
+        if let Some(word) = self.circumstances.iter().find(|word| !known.contains(word)) {
+            return Err(NotACase::Unusable(format!(
+                "/circumstances: no condition (when) of these terms speaks of {word:?}; write one of {}, or leave it out",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            )));
+        }
         for window in &self.windows {
             if let Some(why) = window.reach.and_then(|reach| reach.check().err()) {
                 return Err(NotACase::Unusable(format!("window {}: {why}", window.name)));

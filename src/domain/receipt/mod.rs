@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::assess::{AssessError, Inputs, assess};
-use crate::domain::assessment::{Assessment, Outcome, Strand};
+use crate::domain::assessment::{Assessment, Outcome, Strand, Why};
 use crate::domain::document;
 
 /// One exported assessment. `makegood verify` recomputes it from `inputs` alone.
@@ -273,13 +273,16 @@ impl Receipt {
             say(format_args!("  {:>2}. {}", before + index + 1, step.says));
         }
         say(format_args!(""));
+        if !sum.blockers.is_empty() {
+            say(format_args!("  This is not settled, and nothing is paid yet:"));
+        }
+        for blocker in &sum.blockers {
+            say(format_args!("  Held back: {}.", says::blocker(blocker, sum.zone)));
+        }
         match &sum.outcome {
             Outcome::Credit { amount } => say(format_args!("  Credit: {amount}")),
             Outcome::ServiceDays { days, .. } => say(format_args!("  Credit: {days} service days")),
             Outcome::NothingDue { why } => say(format_args!("  No credit is due: {}.", says::nothing(*why))),
-        }
-        for blocker in &sum.blockers {
-            say(format_args!("  Held back: {}.", says::blocker(blocker, sum.zone)));
         }
         let terms: Vec<String> =
             inputs.agreements.iter().map(|one| format!("{}@{}", one.plan, one.terms_version)).collect();
@@ -290,7 +293,7 @@ impl Receipt {
     /// The table of what was recorded.
     fn records(&self, strand: &Strand) -> Vec<String> {
         let zone = self.assessment.zone;
-        if strand.lines.is_empty() && strand.total.mailboxes == 0 {
+        if !says::is_by_records(self, strand) {
             return Vec::new();
         }
         let mailboxes = if strand.total.mailboxes == 1 { "mailbox" } else { "mailboxes" };
@@ -303,7 +306,8 @@ impl Receipt {
                 (says::table_minutes(line.measured_micros), says::table_minutes(line.counted_micros));
             table.push(format!("  {time:<34} {:<17} {measured:>12} {counted:>12}", says::what(line)));
             for part in &line.uncounted {
-                let why = says::why(part.why, index);
+                let is_others = part.why == Why::NotPromised && self.assessment.strands.len() > 1;
+                let why = if is_others { "not what this remedy is for".to_owned() } else { says::why(part.why, index) };
                 table.push(format!("       {} did not count: {why}", says::spoken(part.micros)));
             }
         }

@@ -171,7 +171,9 @@ impl Terms {
     fn lint_remedy(&self, remedy: &Remedy, at: &str, find: &mut Findings) {
         lint_down(&remedy.down, &format!("{at}/down"), find);
         lint_when(remedy.when.as_ref(), &format!("{at}/when"), find);
-        if let OutageLength::AtLeast { seconds: 0, .. } | OutageLength::Below { seconds: 0, .. } = remedy.outage_length
+        if let OutageLength::AtLeast { seconds: 0, .. }
+        | OutageLength::LongerThan { seconds: 0, .. }
+        | OutageLength::Below { seconds: 0, .. } = remedy.outage_length
         {
             find.add(format!("{at}/outage_length"), "A length of 0 seconds says nothing: write kind: any.");
         }
@@ -180,7 +182,7 @@ impl Terms {
         for (row, pay) in remedy.schedule.pays() {
             lint_pay(pay, remedy, &format!("{at}/schedule{row}"), find);
         }
-        lint_base(remedy, at, find);
+        lint_base(remedy, self.payout, at, find);
         for (index, limit) in remedy.limits.iter().enumerate() {
             let nothing = match limit {
                 Limit::PercentOfBase { percent } | Limit::PercentOfBasePerOutage { percent } => {
@@ -458,8 +460,11 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
                 if multiplier.is_zero() {
                     find.add(at, "Times 0 nothing is ever paid.");
                 }
-                if !matches!(remedy.measure, Measure::Uptime { .. } | Measure::ErrorRate { .. }) {
-                    find.add(at, "pro_rata is of the time lost: the measure must be uptime or error_rate.");
+                if matches!(remedy.measure, Measure::Days { .. } | Measure::Events { .. }) {
+                    find.add(
+                        at,
+                        "pro_rata is of the time lost: the measure must be uptime, error_rate, time_down or outages.",
+                    );
                 }
             }
             Pay::ForEach { seconds, count, pays, after_percent, .. } => {
@@ -500,12 +505,12 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
     }
 }
 
-fn lint_base(remedy: &Remedy, at: &str, find: &mut Findings) {
+fn lint_base(remedy: &Remedy, payout: Payout, at: &str, find: &mut Findings) {
     let pays = remedy.schedule.pays();
-    let uses_base = pays
-        .iter()
-        .flat_map(|(_, pay)| pay.all())
-        .any(|pay| matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::ProRata { .. }));
+    let uses_base = pays.iter().flat_map(|(_, pay)| pay.all()).any(|pay| {
+        let is_day = matches!(pay, Pay::ServiceDays(_)) && payout == Payout::ServiceDaysAsCredit;
+        is_day || matches!(pay, Pay::Percent(_) | Pay::Fraction(_) | Pay::ProRata { .. })
+    });
     let limits_by_base = remedy
         .limits
         .iter()
@@ -513,7 +518,7 @@ fn lint_base(remedy: &Remedy, at: &str, find: &mut Findings) {
     let of = match &remedy.base {
         Base::None => {
             if uses_base || limits_by_base {
-                find.add(format!("{at}/base"), "A share is paid: say of what, charged_fee or price_list.");
+                find.add(format!("{at}/base"), "A share of a fee is paid (a service day paid as a credit is one): say of which, charged_fee or price_list.");
             }
             return;
         }

@@ -243,7 +243,7 @@ pub enum Payout {
     Cash,
     /// Service days are added to the end of the term; no money.
     ServiceDaysAtEndOfTerm,
-    /// A credit on a bill; a service day is worth the period's fee over the days of the period.
+    /// A credit on a bill; a service day is worth its remedy's base over the days of the period.
     ServiceDaysAsCredit,
 }
 
@@ -263,6 +263,8 @@ pub enum RequestWithin {
     AnyTime,
     /// Until the end of this many calendar days after the first day that follows the period.
     Days(u32),
+    /// Until so many hours after the last outage that counts was over.
+    HoursAfterOutage(u32),
     /// Until the end of this many calendar months after the month in which the period ended.
     Months(u32),
 }

@@ -47,7 +47,43 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// The circumstances that conditions of these terms speak of.
+    pub fn words(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = Vec::new();
+        for when in self.remedies.iter().flat_map(Remedy::conditions) {
+            for word in when.all_of.iter().chain(&when.none_of) {
+                if !words.contains(&word.as_str()) {
+                    words.push(word);
+                }
+            }
+        }
+        words
+    }
+}
+
 impl Remedy {
+    /// All conditions that it depends on.
+    pub fn conditions(&self) -> Vec<&When> {
+        let own = self.when.iter().chain(self.multiplier.iter().filter_map(|one| one.when.as_ref()));
+        let rows = self.schedule.pays().into_iter().flat_map(|(_, pays)| pays.all());
+        let only = rows.filter_map(|pay| match pay {
+            Pay::Only { when, .. } => Some(when),
+            Pay::Nothing
+            | Pay::Percent(_)
+            | Pay::Fraction(_)
+            | Pay::Amount(_)
+            | Pay::ServiceDays(_)
+            | Pay::ProRata { .. }
+            | Pay::ForEach { .. }
+            | Pay::GreaterOf(_)
+            | Pay::SumOf(_)
+            | Pay::Dated(_)
+            | Pay::ByImpact { .. } => None,
+        });
+        own.chain(only).chain(self.schedule.at_most().and_then(|most| most.when.as_ref())).collect()
+    }
+
     fn needs(&self) -> Vec<(String, String)> {
         let mut needs = Vec::new();
         match &self.measure {
@@ -58,31 +94,7 @@ impl Remedy {
         if let Base::ChargedFee { charges: ChargeChoice::Only(_) | ChargeChoice::GreaterOf(_), .. } = self.base {
             needs.push(("/base/charges".to_owned(), "charges by what they are for (item)".to_owned()));
         }
-        let conditions = self.when.iter().chain(self.multiplier.iter().filter_map(|one| one.when.as_ref()));
-        for condition in conditions {
-            needs.push(("/when".to_owned(), circumstances(condition)));
-        }
-        for (row, pays) in self.schedule.pays() {
-            for pay in pays.all() {
-                match pay {
-                    Pay::Only { when, .. } => needs.push((format!("/schedule{row}"), circumstances(when))),
-                    Pay::Nothing
-                    | Pay::Percent(_)
-                    | Pay::Fraction(_)
-                    | Pay::Amount(_)
-                    | Pay::ServiceDays(_)
-                    | Pay::ProRata { .. }
-                    | Pay::ForEach { .. }
-                    | Pay::GreaterOf(_)
-                    | Pay::SumOf(_)
-                    | Pay::Dated(_)
-                    | Pay::ByImpact { .. } => {}
-                }
-            }
-        }
-        if let Some(when) = self.schedule.at_most().and_then(|most| most.when.as_ref()) {
-            needs.push(("/schedule/at_most/when".to_owned(), circumstances(when)));
-        }
+        needs.extend(self.conditions().into_iter().map(|when| (String::new(), circumstances(when))));
         needs
     }
 }

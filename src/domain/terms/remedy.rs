@@ -116,6 +116,8 @@ pub enum OutageLength {
     Any,
     /// Shorter ones do not count; exactly this long counts.
     AtLeast { seconds: u32, of: LengthOf },
+    /// Only longer ones count; exactly this long does not.
+    LongerThan { seconds: u32, of: LengthOf },
     /// Only shorter ones count; exactly this long does not.
     Below { seconds: u32, of: LengthOf },
 }
@@ -327,9 +329,9 @@ pub enum Pay {
     Fraction(Ratio),
     /// This amount, in the currency of the terms.
     Amount(Figure),
-    /// So many days of service.
+    /// So many days of service. Paid as a credit, each is worth the base over the days of the period.
     ServiceDays(u32),
-    /// The share of the base for the time lost (1 - uptime), times a multiplier.
+    /// The share of the base for the time lost (of the time promised), times a multiplier.
     ProRata {
         multiplier: Figure,
     },

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::assess::Inputs;
 use crate::domain::assessment::{Assessment, Strand};
-use crate::domain::receipt::{Step, StepName};
+use crate::domain::receipt::{Receipt, Step, StepName};
 use crate::domain::remedy::{Measure, Remedy};
 use crate::domain::terms::Terms;
 
@@ -24,10 +24,7 @@ pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {
         let Some(remedy) = agreement.terms.remedies.get(strand.remedy) else { continue };
         let of = (sum.strands.len() > 1).then(|| label(strand, remedy, inputs));
         let speak = Speaker { inputs, sum, strand, terms: &agreement.terms, remedy, of };
-        let measured_by_records = match remedy.measure {
-            Measure::Uptime { .. } | Measure::TimeDown | Measure::Outages | Measure::Days { .. } => true,
-            Measure::ErrorRate { .. } | Measure::Events { .. } => false,
-        };
+        let measured_by_records = by_records(remedy);
         if !measured_by_records {
             steps.extend([speak.period(), speak.measured(), speak.schedule(), speak.base(), speak.paid()]);
             continue;
@@ -59,6 +56,20 @@ pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {
         steps.extend([speak.combined(), speak.caps(), speak.rounded(), speak.payout()]);
     }
     steps
+}
+
+/// Whether a remedy is measured by windows; samples and events need none.
+fn by_records(remedy: &Remedy) -> bool {
+    match remedy.measure {
+        Measure::Uptime { .. } | Measure::TimeDown | Measure::Outages | Measure::Days { .. } => true,
+        Measure::ErrorRate { .. } | Measure::Events { .. } => false,
+    }
+}
+
+/// Whether the records of a strand say anything about it.
+pub(super) fn is_by_records(receipt: &Receipt, strand: &Strand) -> bool {
+    let agreement = receipt.inputs.agreements.get(strand.agreement);
+    agreement.and_then(|agreement| agreement.terms.remedies.get(strand.remedy)).is_some_and(by_records)
 }
 
 /// How a receipt calls one strand: `interruption, voice`; with the terms, where they changed.

@@ -1,8 +1,8 @@
 //! The steps in money: what was measured, what that pays, and how it becomes one amount.
 
-use super::terms::{due, figure, item, pays, share, when};
-use super::words::{capital, counted, grouped, length, minutes_exact, percent};
 use super::Speaker;
+use super::terms::{Words, due, figure, item, pays, share, when};
+use super::words::{capital, counted, grouped, length, minutes_exact, percent, spoken_exact};
 use crate::domain::assessment::{Measured, Part, Verdict};
 use crate::domain::money::Currency;
 use crate::domain::ratio::Ratio;
@@ -25,12 +25,27 @@ impl Speaker<'_> {
         self.strand.account.as_ref().or_else(|| self.strand.groups.first().and_then(|group| group.verdict.as_ref()))
     }
 
+    /// The first day that is judged, and the one after the last.
+    fn judged_period(&self) -> (chrono::NaiveDate, chrono::NaiveDate) {
+        let day = |at| self.sum.zone.local(at).date_naive();
+        (day(self.strand.span.start()), day(self.strand.span.end()))
+    }
+
     /// From the day on which anything began up to the end of what is judged.
     fn judged_days(&self) -> (chrono::NaiveDate, chrono::NaiveDate) {
         let starts = self.strand.lines.iter().map(|line| line.start);
         let first = starts.chain([self.strand.span.start()]).min().unwrap_or(self.strand.span.start());
         let day = |at| self.sum.zone.local(at).date_naive();
         (day(first), day(self.strand.span.end()))
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words {
+            currency: self.currency(),
+            days: self.judged_days(),
+            circumstances: &self.inputs.circumstances,
+            promised_micros: self.strand.total.promised_micros,
+        }
     }
 
     fn whose(&self) -> &'static str {
@@ -77,14 +92,17 @@ impl Speaker<'_> {
                     self.percent(total.uptime)
                 )
             }
-            Measure::TimeDown => format!("Down {down} minutes in all {}; {affected}.", self.whose()),
+            Measure::TimeDown => {
+                format!("Down {} in all {}; {affected}.", spoken_exact(total.weighted_micros), self.whose())
+            }
             Measure::Outages => format!("{} {}; {affected}.", counted(items, "outage"), self.whose()),
             Measure::Days { days, .. } => {
                 let kind = match days {
-                    DayKind::Calendar => "calendar days",
-                    DayKind::Working => "working days",
+                    DayKind::Calendar => "calendar day",
+                    DayKind::Working => "working day",
                 };
-                format!("{} {kind} count {}; {affected}.", self.days(), self.whose())
+                let days = counted(usize::try_from(self.days()).unwrap_or(usize::MAX), kind);
+                format!("{days} with time down {}; {affected}.", self.whose())
             }
             Measure::Events { event, .. } => format!("{} of the kind {event}.", counted(items, "event")),
         };
@@ -143,6 +161,9 @@ impl Speaker<'_> {
             let holds = if self.strand.applies { "it does" } else { "it does not, and nothing is due" };
             says.push(format!("It applies {}: {holds}.", when(condition)));
         }
+        if !self.inputs.circumstances.is_empty() && !self.remedy.conditions().is_empty() {
+            says.push(format!("Recorded of the account: {}.", self.inputs.circumstances.join(", ")));
+        }
         let by_uptime = matches!(self.remedy.schedule, Schedule::TiersByUptime { .. });
         match verdict {
             Some(verdict) if !by_uptime => {
@@ -182,7 +203,7 @@ impl Speaker<'_> {
 
     /// What the terms' table says, as far as it matters here.
     fn table(&self) -> String {
-        let (total, currency, days) = (&self.strand.total, self.currency(), self.judged_days());
+        let (total, words) = (&self.strand.total, self.words());
         let below = |boundary: &Boundary| match boundary {
             Boundary::Below => "below",
             Boundary::AtOrBelow => "at or below",
@@ -190,10 +211,10 @@ impl Speaker<'_> {
         match &self.remedy.schedule {
             Schedule::Always { pays: paid } => match self.remedy.measure {
                 Measure::Uptime { .. } | Measure::TimeDown | Measure::ErrorRate { .. } => {
-                    format!("It pays {}.", pays(paid, currency, days))
+                    format!("It pays {}.", pays(paid, words))
                 }
                 Measure::Outages | Measure::Days { .. } | Measure::Events { .. } => {
-                    format!("Each pays {}.", pays(paid, currency, days))
+                    format!("Each pays {}.", pays(paid, words))
                 }
             },
             Schedule::TiersByUptime { boundary, tiers } => {
@@ -225,7 +246,7 @@ impl Speaker<'_> {
                             Per::Mailbox => format!(" {} missed a tier.", counted(total.missed, "mailbox")),
                             Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
                         };
-                        let paid = (paid.uptime_below, pays(&paid.pays, currency, days));
+                        let paid = (paid.uptime_below, pays(&paid.pays, words));
                         format!(
                             "{promise} {uptime} % is {below} {} %{next}: {} {are} credited.{missed}",
                             paid.0, paid.1
@@ -241,8 +262,8 @@ impl Speaker<'_> {
                 let rows: Vec<String> = bands
                     .iter()
                     .map(|band| match band.seconds {
-                        Some(seconds) => format!("{with} {}: {}", length(seconds), pays(&band.pays, currency, days)),
-                        None => format!("longer: {}", pays(&band.pays, currency, days)),
+                        Some(seconds) => format!("{with} {}: {}", length(seconds), pays(&band.pays, words)),
+                        None => format!("longer: {}", pays(&band.pays, words)),
                     })
                     .collect();
                 format!("By how long it lasted, {}.", rows.join("; "))
@@ -250,8 +271,8 @@ impl Speaker<'_> {
             Schedule::Steps { uptime_below, boundary, first, every_percent, each_further } => format!(
                 "{} {uptime_below} % pays {}, and {} more for every whole {every_percent} % below it; {uptime_below} - {} = {} points.",
                 below(boundary),
-                pays(first, currency, days),
-                pays(each_further, currency, days),
+                pays(first, words),
+                pays(each_further, words),
                 self.percent(total.uptime),
                 percent(uptime_below.ratio().minus(total.uptime).unwrap_or(Ratio::ZERO)).shown(6),
             ),
@@ -259,21 +280,18 @@ impl Speaker<'_> {
                 let mut said = Vec::new();
                 if grace.days > 0 {
                     let kind = match grace.of {
-                        DayKind::Calendar => "days",
-                        DayKind::Working => "working days",
+                        DayKind::Calendar => "day",
+                        DayKind::Working => "working day",
                     };
                     let first = match grace.first_payment {
                         FirstPayment::OnTheLastDayOfGrace => "its last day pays first",
                         FirstPayment::OnTheDayAfterGrace => "the day after it pays first",
                     };
-                    said.push(format!("The grace is {} {kind}, and {first}.", grace.days));
+                    let days = counted(usize::try_from(grace.days).unwrap_or(usize::MAX), kind);
+                    said.push(format!("The grace is {days}, and {first}."));
                 }
                 for row in rows {
-                    said.push(format!(
-                        "From day {} on, each day pays {}.",
-                        row.from_day,
-                        pays(&row.pays, currency, days)
-                    ));
+                    said.push(format!("From day {} on, each day pays {}.", row.from_day, pays(&row.pays, words)));
                 }
                 if let Some(most) = at_most {
                     let condition = most.when.as_ref().map_or_else(String::new, |one| format!(" ({})", when(one)));
@@ -303,7 +321,7 @@ impl Speaker<'_> {
     pub(super) fn base(&self) -> Step {
         let says = match (&self.remedy.base, &self.strand.fees) {
             (Base::None, _) => "No fee is needed: amounts are fixed.".to_owned(),
-            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) if self.strand.total.missed == 0 => {
+            (Base::ChargedFee { .. } | Base::PriceList { .. }, None) if self.strand.parts.is_empty() => {
                 "No fee is needed.".to_owned()
             }
             (Base::ChargedFee { .. } | Base::PriceList { .. }, None) => {
@@ -356,7 +374,10 @@ impl Speaker<'_> {
         let says = match parts.as_slice() {
             [] => "Nothing is due.".to_owned(),
             [one] => format!("{one}."),
-            several => format!("{}; together {}.", several.join("; "), self.major(self.strand.exact)),
+            several => {
+                let whole = self.strand.exact.plus(self.strand.days_worth).unwrap_or(self.strand.exact);
+                format!("{}; together {}.", several.join("; "), self.major(whole))
+            }
         };
         let days = self.strand.service_days.to_string();
         self.step(StepName::Paid, says, [("exact", self.strand.exact.to_string()), ("service_days", days)])
@@ -381,8 +402,15 @@ impl Speaker<'_> {
         let multiplier = if part.multiplier == Ratio::ONE { String::new() } else { format!(" x {}", part.multiplier) };
         let days = match part.service_days {
             0 => None,
-            1 => Some("1 service day".to_owned()),
-            days => Some(format!("{days} service days")),
+            days if part.days_worth.is_zero() => {
+                Some(counted(usize::try_from(days).unwrap_or(usize::MAX), "service day"))
+            }
+            days => {
+                let (first, after) = self.judged_period();
+                let said = counted(usize::try_from(days).unwrap_or(usize::MAX), "service day");
+                let (fee, worth) = (self.major(part.fee), self.major(part.days_worth));
+                Some(format!("{said} x {fee} / {} days = {worth}", (after - first).num_days()))
+            }
         };
         let product = format!("{count}{sum}{multiplier}");
         let exact = self.major(part.exact);

@@ -9,8 +9,21 @@ use crate::domain::period::Zone;
 use crate::domain::ratio::Ratio;
 use crate::domain::remedy::{Pay, UnitCount, When};
 
-/// What a pay expression says, of dated rows those that are in force within `days`.
-pub(super) fn pays(pay: &Pay, currency: Currency, days: (NaiveDate, NaiveDate)) -> String {
+/// What words for pay depend on.
+#[derive(Clone, Copy)]
+pub(super) struct Words<'a> {
+    pub currency: Currency,
+    /// Of dated rows, those are told that are in force within these.
+    pub days: (NaiveDate, NaiveDate),
+    /// Of conditions, what holds is told.
+    pub circumstances: &'a [String],
+    /// The time promised, in microseconds.
+    pub promised_micros: i64,
+}
+
+/// What a pay expression says here.
+pub(super) fn pays(pay: &Pay, words: Words<'_>) -> String {
+    let (currency, days) = (words.currency, words.days);
     match pay {
         Pay::Nothing => "nothing".to_owned(),
         Pay::Percent(percent) => format!("{percent} %"),
@@ -30,34 +43,45 @@ pub(super) fn pays(pay: &Pay, currency: Currency, days: (NaiveDate, NaiveDate)) 
                 0 => None,
                 seconds => Some(format!("the first {}", length(*seconds))),
             };
-            let allowed = after_percent.map(|percent| format!("{percent} % of the time promised"));
+            let promised = Ratio::whole(words.promised_micros);
+            let allowed = after_percent.map(|percent| {
+                let micros = percent.ratio().times(promised).unwrap_or(promised);
+                format!("{percent} % of the {} promised, which is {}", spoken_exact(promised), spoken_exact(micros))
+            });
             let after: Vec<String> = first.into_iter().chain(allowed).collect();
             let after = if after.is_empty() { String::new() } else { format!(" after {}", after.join(" and ")) };
-            format!("{} for each {unit}{}{after}", pays(each, currency, days), length(*seconds))
+            format!("{} for each {unit}{}{after}", pays(each, words), length(*seconds))
         }
         Pay::GreaterOf(several) => {
-            format!(
-                "the greater of {}",
-                several.iter().map(|one| pays(one, currency, days)).collect::<Vec<_>>().join(" and ")
-            )
+            format!("the greater of {}", several.iter().map(|one| pays(one, words)).collect::<Vec<_>>().join(" and "))
         }
-        Pay::SumOf(several) => several.iter().map(|one| pays(one, currency, days)).collect::<Vec<_>>().join(" and "),
+        Pay::SumOf(several) => {
+            let holds = |pay: &&Pay| match pay {
+                Pay::Only { when, .. } => when.holds(words.circumstances),
+                _ => true,
+            };
+            let said: Vec<String> = several.iter().filter(holds).map(|one| pays(one, words)).collect();
+            if said.is_empty() { "nothing".to_owned() } else { said.join(" and ") }
+        }
         Pay::Dated(rows) => {
             let later = |at: usize| rows.get(at + 1).is_none_or(|next| next.from > days.0);
             let rows: Vec<String> = rows
                 .iter()
                 .enumerate()
                 .filter(|(at, row)| row.from <= days.1 && later(*at))
-                .map(|(_, row)| format!("{} (since {})", pays(&row.pays, currency, days), day(row.from)))
+                .map(|(_, row)| format!("{} (since {})", pays(&row.pays, words), day(row.from)))
                 .collect();
             if rows.is_empty() { "nothing yet".to_owned() } else { rows.join(", then ") }
         }
-        Pay::Only { when: condition, pays: then } => format!("{} ({})", pays(then, currency, days), when(condition)),
+        Pay::Only { when: condition, pays: then } if condition.holds(words.circumstances) => {
+            format!("{} ({})", pays(then, words), when(condition))
+        }
+        Pay::Only { when: condition, .. } => format!("nothing (it would pay {})", when(condition)),
         Pay::ByImpact { full, degraded, delayed } => format!(
             "{} when nothing worked, {} when it worked in part, {} when it was late",
-            pays(full, currency, days),
-            pays(degraded, currency, days),
-            pays(delayed, currency, days)
+            pays(full, words),
+            pays(degraded, words),
+            pays(delayed, words)
         ),
     }
 }
@@ -106,7 +130,8 @@ pub(super) fn figure(figure: Ratio, currency: Currency) -> String {
 /// One measured thing with what it is due: `3 Jun 10:00 to 3 Jun 10:31, 31 min: 2 units, 10 %`.
 pub(super) fn item(item: &Item, zone: Zone, currency: Currency) -> String {
     let what = match &item.measured {
-        Measured::Period { .. } | Measured::ErrorRate { .. } => "the period".to_owned(),
+        Measured::Period { down_micros, .. } => format!("the period, {} down", spoken_exact(*down_micros)),
+        Measured::ErrorRate { .. } => "the period".to_owned(),
         Measured::Outage { interval, down_micros } => format!(
             "{} to {}, {}",
             local(interval.start(), zone),
@@ -118,7 +143,8 @@ pub(super) fn item(item: &Item, zone: Zone, currency: Currency) -> String {
                 1 => format!("day {number}, {}", day(*first)),
                 _ => format!("days {number} to {}, {} to {}", number + count - 1, day(*first), day(*last)),
             };
-            let grace = grace_ends.map_or_else(String::new, |ends| format!(" (the grace ends with {})", day(ends)));
+            let grace = grace_ends.filter(|ends| first <= ends && ends <= last);
+            let grace = grace.map_or_else(String::new, |ends| format!(" (the grace ends with {})", day(ends)));
             format!("{days}{grace}")
         }
         Measured::Event { at, counts: true } => local(*at, zone),

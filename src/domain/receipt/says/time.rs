@@ -1,7 +1,7 @@
 //! The steps in time: which windows, what of them counts, and how much time that is.
 
 use super::Speaker;
-use super::words::{capital, counted, grouped, local, minutes_exact, period, spoken, spoken_long};
+use super::words::{capital, counted, grouped, length, local, minutes_exact, period, spoken, spoken_long};
 use crate::domain::assessment::{Line, Why};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
@@ -265,16 +265,22 @@ impl Speaker<'_> {
         };
         let says = match self.remedy.outage_length {
             OutageLength::Any => "There is no shortest outage: every second counts.".to_owned(),
-            OutageLength::AtLeast { seconds, of: length } => {
-                format!(
-                    "An outage shorter than {seconds} seconds, {}, does not count: {} dropped.",
-                    of(length),
-                    spoken(dropped)
-                )
-            }
-            OutageLength::Below { seconds, of: length } => format!(
-                "Only outages shorter than {seconds} seconds, {}, count here: {} of longer ones dropped.",
-                of(length),
+            OutageLength::AtLeast { seconds, of: left } => format!(
+                "An outage shorter than {}, {}, does not count: {} dropped.",
+                length(seconds),
+                of(left),
+                spoken(dropped)
+            ),
+            OutageLength::LongerThan { seconds, of: left } => format!(
+                "Only an outage longer than {}, {}, counts: {} dropped.",
+                length(seconds),
+                of(left),
+                spoken(dropped)
+            ),
+            OutageLength::Below { seconds, of: left } => format!(
+                "Only outages shorter than {}, {}, count here: {} of longer ones dropped.",
+                length(seconds),
+                of(left),
                 spoken(dropped)
             ),
         };

@@ -2,7 +2,7 @@
 
 use super::step;
 use super::terms::figure;
-use super::words::{day, local, nothing, period};
+use super::words::{counted, day, local, nothing, period};
 use crate::domain::assess::{self, Inputs};
 use crate::domain::assessment::{Assessment, Outcome};
 use crate::domain::money::{Currency, Money, Rounding};
@@ -28,23 +28,25 @@ impl Whole<'_> {
 
     pub(super) fn combined(&self) -> Step {
         let sum = self.sum;
-        let days = |days: u32| if days == 0 { String::new() } else { format!(" and {days} service days") };
-        let each: Vec<String> = sum
-            .strands
-            .iter()
-            .map(|strand| format!("{}{}", self.major(strand.exact), days(strand.service_days)))
-            .collect();
-        let mut says = vec![match (sum.strands.len(), self.terms.combination) {
-            (0 | 1, _) => format!("Due: {}{}.", self.major(sum.exact), days(sum.service_days)),
-            (_, Combination::Sum) => {
-                format!("Added: {} = {}{}.", each.join(" + "), self.major(sum.exact), days(sum.service_days))
+        let due = |exact: Ratio, worth: Ratio, days: u32| {
+            let money = exact.plus(worth).unwrap_or(exact);
+            let service = counted(usize::try_from(days).unwrap_or(usize::MAX), "service day");
+            match (days, money.is_zero()) {
+                (0, _) => self.major(money),
+                (_, true) => service,
+                (_, false) if worth.is_zero() => format!("{} and {service}", self.major(money)),
+                (_, false) => format!("{} (with {service})", self.major(money)),
             }
-            (_, Combination::BestOf) => format!(
-                "Of {}, only the best is paid: {}{}.",
-                each.join(" and "),
-                self.major(sum.exact),
-                days(sum.service_days)
-            ),
+        };
+        let each: Vec<String> =
+            sum.strands.iter().map(|strand| due(strand.exact, strand.days_worth, strand.service_days)).collect();
+        let paid = sum.strands.iter().filter(|strand| strand.is_paid);
+        let worth = paid.fold(Ratio::ZERO, |all, strand| all.plus(strand.days_worth).unwrap_or(all));
+        let whole = due(sum.exact, worth, sum.service_days);
+        let mut says = vec![match (sum.strands.len(), self.terms.combination) {
+            (0 | 1, _) => format!("Due: {whole}."),
+            (_, Combination::Sum) => format!("Added: {} = {whole}.", each.join(" + ")),
+            (_, Combination::BestOf) => format!("Of {}, only the best is paid: {whole}.", each.join(" and ")),
         }];
         if sum.set_off.is_positive() {
             says.push(format!(
@@ -83,32 +85,22 @@ impl Whole<'_> {
                 Cap::ServiceDaysPerPeriod { days } => format!("{days} service days for a period"),
             })
             .collect();
-        let worth = match self.terms.payout {
-            Payout::ServiceDaysAsCredit if sum.capped_days > 0 => {
-                let (first, after) = (self.inputs.period.first_day(), self.inputs.period.day_after());
-                let days = (after - first).num_days();
-                Some(format!("A service day is worth the fee of the period over its {days} days."))
-            }
-            Payout::ServiceDaysAsCredit | Payout::CreditOnBill | Payout::Cash | Payout::ServiceDaysAtEndOfTerm => None,
-        };
         let days = match sum.capped_days {
             0 => String::new(),
-            days => format!(" for {days} service days"),
+            days => format!(" for {}", counted(usize::try_from(days).unwrap_or(usize::MAX), "service day")),
         };
-        let left = sum.exact.minus(sum.set_off).unwrap_or(sum.exact);
-        let mut says = vec![if caps.is_empty() {
-            "There is no cap.".to_owned()
+        let paid = || sum.strands.iter().filter(|strand| strand.is_paid);
+        let worth = paid().fold(Ratio::ZERO, |all, strand| all.plus(strand.days_worth).unwrap_or(all));
+        let is_limited = self.terms.remedies.iter().any(|remedy| !remedy.limits.is_empty());
+        let left = sum.exact.minus(sum.set_off).and_then(|left| left.plus(worth)).unwrap_or(sum.exact);
+        let says = if caps.is_empty() {
+            format!("There is no {}cap.", if is_limited { "further " } else { "" })
         } else if sum.capped == left && sum.capped_days == sum.service_days {
             format!("That is not above the most that is paid: {}.", caps.join(", "))
         } else {
             format!("The most that is paid is {}: {}{days} is left.", caps.join(", "), self.major(sum.capped))
-        }];
-        says.extend(worth);
-        step(
-            StepName::Caps,
-            says.join(" "),
-            [("capped", sum.capped.to_string()), ("capped_days", sum.capped_days.to_string())],
-        )
+        };
+        step(StepName::Caps, says, [("capped", sum.capped.to_string()), ("capped_days", sum.capped_days.to_string())])
     }
 
     pub(super) fn rounded(&self) -> Step {
@@ -153,7 +145,7 @@ impl Whole<'_> {
         let how = match self.terms.payment {
             Payment::Automatic => "without being asked for".to_owned(),
             Payment::OnRequest { .. } => {
-                let deadline = assess::deadline(self.inputs, self.terms, self.sum.zone);
+                let deadline = assess::deadline(self.inputs, self.terms, self.sum);
                 let until = deadline.map_or_else(String::new, |at| format!(", before {}", local(at, self.sum.zone)));
                 let asked = self
                     .inputs
@@ -173,7 +165,8 @@ impl Whole<'_> {
             Outcome::ServiceDays { days, term_ends } => {
                 let until =
                     term_ends.map_or_else(String::new, |ends| format!(", which then lasts until {}", day(ends)));
-                format!("{days} service days are added at the end of the term{until}, {how}.")
+                let added = counted(usize::try_from(*days).unwrap_or(usize::MAX), "service day");
+                format!("{added} at the end of the term{until}, {how}.")
             }
             Outcome::NothingDue { why } => {
                 format!("Nothing is due for {}: {}.", period(self.inputs.period), nothing(*why))

@@ -11,7 +11,7 @@ pub(in crate::domain) fn nothing(why: NothingWhy) -> &'static str {
         NothingWhy::NoMailboxes => "the account had no mailbox in the period",
         NothingWhy::NoOutage => "no outage touched a mailbox",
         NothingWhy::NothingCounted => "none of the recorded time counts",
-        NothingWhy::PromiseKept => "mail was down for less than the promise allows",
+        NothingWhy::PromiseKept => "it was down for less than the promise allows",
         NothingWhy::NothingToCredit => "the promise was missed, and its credit comes to nothing",
         NothingWhy::BelowFloor => "it is less than these terms pay out",
         NothingWhy::SetOff => "as much was given before",
@@ -66,7 +66,7 @@ pub(in crate::domain) fn why(why: Why, own: usize) -> String {
         Why::OutsideHours => "outside the hours that are promised".to_owned(),
         Why::Paused { .. } => "the clock stood still".to_owned(),
         Why::BeforeReport => "before it was reported".to_owned(),
-        Why::NotReported => "never reported".to_owned(),
+        Why::NotReported => "not reported while it lasted".to_owned(),
         Why::TooFewHit => "it hit too few".to_owned(),
         Why::OtherTerms => "it began under other terms".to_owned(),
         Why::OtherPeriod => "the outage belongs to another period".to_owned(),
@@ -109,11 +109,14 @@ pub(super) fn spoken_exact(micros: Ratio) -> String {
 pub(super) fn length(seconds: u32) -> String {
     match seconds {
         0 => "0 s".to_owned(),
-        3_600 => "hour".to_owned(),
+        3_600 => "1 hour".to_owned(),
         86_400 => "24 hours".to_owned(),
-        _ if seconds % 3_600 == 0 => format!("{} hours", seconds / 3_600),
-        _ if seconds % 60 == 0 => format!("{} min", seconds / 60),
-        _ => format!("{seconds} s"),
+        _ => {
+            let parts = [(seconds / 3_600, "hours"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+            let said: Vec<String> =
+                parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
+            said.join(" ")
+        }
     }
 }
 
