@@ -92,7 +92,7 @@ pub fn verify(file: &Path, as_json: bool) -> u8 {
     }
 }
 
-fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
+pub(super) fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
     if as_json {
         say_json(&json!({"file": file.display().to_string(), "error": why}));
     }
@@ -100,7 +100,7 @@ fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
     NOT_ONE
 }
 
-fn read(file: &Path) -> Result<String, String> {
+pub(super) fn read(file: &Path) -> Result<String, String> {
     let about = std::fs::metadata(file).map_err(|error| error.to_string())?;
     if about.len() > LARGEST {
         return Err(format!("it is larger than {LARGEST} bytes"));
@@ -108,16 +108,16 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| error.to_string())
 }
 
-fn say_json(value: &Value) {
+pub(super) fn say_json(value: &Value) {
     say(&format!("{value}\n"));
 }
 
 /// Writes data. A reader that went away (`| head`) is no error.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Writes for people.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -15,6 +15,7 @@ pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod policy;
 pub mod serve;
 pub mod token;
 
@@ -61,6 +62,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Terms: what is wrong with them, and their JSON Schema
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Tokens for machines
     Token {
         #[command(flatten)]
@@ -110,6 +114,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Operator { database, file } => operator(&database, &file).await?,
         Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
+        Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
         Command::Openapi => print!("{}", crate::http::router::document()),

@@ -42,4 +42,5 @@ mod stays;
 mod strand;
 pub mod terms;
 pub mod time;
+mod unreadable;
 pub mod window;

@@ -4,6 +4,8 @@
 //! default. A clause that a contract does not have is left out (`when`, `multiplier`, `at_most`) or is an empty list that
 //! must be written (`limits`, `caps`, `set_off`, `floors`). What a remedy pays is in [`super::remedy`].
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ use super::percent::{Figure, Percent};
 use super::period::{PeriodKind, Zone};
 use super::refusal::Refusal;
 use super::remedy::Remedy;
+use super::unreadable;
 
 /// One version of what a plan promises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +54,7 @@ pub struct Terms {
     pub change_in_period: ChangeInPeriod,
 }
 
+/// What a document is, and in which version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Format {
     #[serde(rename = "makegood.terms/1")]
@@ -113,6 +117,7 @@ pub enum Planned {
     /// It does not count within the announced interval, where it was announced at least `minimum_notice_hours` before the
     /// interval began.
     Excused {
+        /// From the announcement to the announced beginning; exactly so many hours are enough.
         minimum_notice_hours: u32,
         removes_from: RemovesFrom,
         overrun: Overrun,
@@ -153,6 +158,7 @@ pub struct Clock {
     pub pauses: Vec<PauseTerms>,
 }
 
+/// From when on the time of an outage runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockStart {
@@ -194,9 +200,13 @@ pub enum Cap {
     /// At most this amount in twelve months, with what was paid in the eleven before.
     AmountPerTwelveMonths { amount: Figure },
     /// At most so many service days for the period.
-    ServiceDaysPerPeriod { days: u32 },
+    ServiceDaysPerPeriod {
+        /// At least 1.
+        days: u32,
+    },
 }
 
+/// How a figure becomes money, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoundingTerms {
@@ -242,8 +252,9 @@ pub enum Payout {
     ServiceDaysAsCredit,
 }
 
+/// Whether somebody has to ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Payment {
     /// A run at the close of the period credits it.
     Automatic,
@@ -272,6 +283,7 @@ pub struct Right {
     pub condition: RightIf,
 }
 
+/// When a right is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RightIf {
@@ -305,11 +317,30 @@ pub struct Finding {
     pub message: String,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
+        write!(f, "{}: {}", self.pointer, self.message)
+    }
+}
+
 impl Terms {
     /// Reads a document in YAML or JSON. What is unknown, missing or no such word is refused with its line; whether the
     /// whole makes sense is for [`Terms::lint`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        document::parse(text)
+        document::parse_wholly(text)
+    }
+
+    /// Reads a document that is JSON already. The refusal names the place, by a JSON pointer, where it is known.
+    pub fn from_json(document: &serde_json::Value) -> Result<Self, Refusal> {
+        let terms = Terms::deserialize(document)
+            .map_err(|error| Refusal::field("", format!("The terms cannot be read: {error}")))?;
+        match document::unread(document, &terms) {
+            Some(pointer) => Err(Refusal::field(&pointer, unreadable::unread(&pointer))),
+            None => Ok(terms),
+        }
     }
 
     /// Reads a document and says what is wrong with it, by line.
@@ -329,8 +360,8 @@ impl Terms {
         document::hash(self)
     }
 
-    /// The JSON Schema (draft 2020-12) of the document, as it is published.
+    /// The JSON Schema of the document, as it is published.
     pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Terms).into()
+        document::schema::<Terms>()
     }
 }
