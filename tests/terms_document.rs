@@ -315,6 +315,7 @@ fn hostile_terms_are_refused_by_the_schema_and_the_engine() {
         *document.pointer_mut(place).unwrap_or_else(|| panic!("{place}")) = serde_json::from_str(to).unwrap();
         assert!(!errors(&terms, &document).is_empty(), "the schema lets {to} through at {place}");
         assert!(Terms::parse(&document.to_string()).is_err(), "the engine reads {to} at {place}");
+        assert!(Terms::from_json(&document).is_err(), "the API's door reads {to} at {place}");
     }
     for field in ["limits", "per", "down", "base"] {
         let mut document = whole.clone();

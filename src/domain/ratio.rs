@@ -9,8 +9,6 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::document;
-
 /// A fraction in lowest terms, its denominator above zero. Written as a decimal where it has a finite one of at most twelve
 /// places, else as `n/d`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -227,7 +225,7 @@ impl Serialize for Ratio {
 
 impl<'de> Deserialize<'de> for Ratio {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        document::in_quotes(from)
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
