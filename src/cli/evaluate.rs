@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::domain::case::{Case, CaseReport, NotACase};
+use crate::domain::case::{self, Case, CaseReport, NotACase};
 use crate::domain::receipt::{NotVerified, Receipt};
 
 /// Everything is as expected.
@@ -28,7 +28,11 @@ fn evaluate_one(file: &Path, as_json: bool) -> u8 {
         let case = Case::parse(&text).map_err(|refusal| refusal.to_string())?;
         case.evaluate().map_err(|why| match why {
             NotACase::Unreadable(refusal) => refusal.to_string(),
-            NotACase::Unusable(why) => why,
+            // Where it is the terms that cannot be used, say on which line.
+            NotACase::Unusable(why) => {
+                let findings = case::lint_text(&text).unwrap_or_default();
+                findings.first().map_or(why, ToString::to_string)
+            }
             NotACase::NoSum(error) => format!("there is no sum: {error}"),
         })
     });

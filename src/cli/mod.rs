@@ -24,7 +24,7 @@ pub mod token;
 #[command(
     name = "makegood",
     version,
-    after_help = "Examples:\n  makegood demo\n  makegood serve --issuers issuers.toml\n  makegood evaluate case.yaml\n\n\
+    after_help = "Examples:\n  makegood demo\n  makegood serve --issuers issuers.toml\n  makegood evaluate case.yaml\n  makegood policy lint terms.yaml\n\n\
                   Exit codes: 0 ok, 1 failed, 2 usage, 4 not signed in or not allowed, 5 conflict, 6 the books do not verify."
 )]
 struct Cli {

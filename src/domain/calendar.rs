@@ -57,7 +57,6 @@ pub struct DayHours {
     pub to: String,
 }
 
-/// A day of the week.
 #[derive(
     Clone,
     Copy,
@@ -73,6 +72,7 @@ pub struct DayHours {
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(description = "A day of the week.")]
 pub enum Weekday {
     Monday,
     Tuesday,
