@@ -85,7 +85,7 @@ fn what_fuzzing_found_is_read_without_a_panic() {
 #[test]
 fn documents_that_nest_or_repeat_themselves_are_refused() {
     for (open, close, says) in
-        [("[", "]", "recursion limit"), ("{a: ", "}", "recursion limit"), ("- ", "", "expected mapping")]
+        [("[", "]", "recursion limit"), ("{a: ", "}", "recursion limit"), ("- ", "", "a group of fields is expected")]
     {
         let deep = format!("{}x{}", open.repeat(50_000), close.repeat(50_000));
         refused_terms("deep nesting", &deep, says);
@@ -104,13 +104,13 @@ fn documents_that_nest_or_repeat_themselves_are_refused() {
         writeln!(merges, "y{level}: &y{level} {{<<: [{}], k{level}: lol}}", vec![format!("*y{below}"); 9].join(", "))
             .unwrap();
     }
-    refused_terms("a billion laughs", &format!("{laughs}{TERMS}"), "`x0`");
+    refused_terms("a billion laughs", &format!("{laughs}{TERMS}"), "no field x0");
     refused_terms(
         "a billion laughs in a place",
         &changed(&format!("{laughs}{TERMS}"), "[receive, send, access]", "*x9"),
-        "`x0`",
+        "no field x0",
     );
-    refused_terms("a billion merged keys", &format!("{merges}{TERMS}"), "`y0`");
+    refused_terms("a billion merged keys", &format!("{merges}{TERMS}"), "no field y0");
     // The same with nothing in them that a case may not have: a million lives out of a thousand, a thousand merged windows.
     let lives: String = (0..1_000).map(life).collect();
     let mut boxes = format!("  - prefix: a\n    count: 1\n    lives: &lives\n{lives}");
@@ -129,7 +129,7 @@ fn documents_that_nest_or_repeat_themselves_are_refused() {
     refused_terms(
         "a key twice",
         &changed(TERMS, "payment: automatic", "payment: automatic\npayment: on_request"),
-        "duplicate mapping key `payment`",
+        "payment stands here twice",
     );
     refused_case("two documents", &format!("{CASE}---\n{CASE}"), TOO_COMPLEX);
     for nothing in

@@ -118,6 +118,7 @@ fn window() -> impl Strategy<Value = Window> {
     (shards, 0usize..3, -BAND..BAND - 1, 1i64..400, impact, planned, flags).prop_map(
         |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap))| {
             // Often just at the edge.
+            let length = length.min(BAND);
             let start = [0, -length].get(snap).copied().unwrap_or(start);
             let length = length.min(BAND - start);
             Window { shards, capability, start, length, degraded, delayed, hit, planned, retracted }

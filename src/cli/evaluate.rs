@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::domain::case::{Case, CaseReport, NotACase};
+use crate::domain::case::{self, Case, CaseReport, NotACase};
 use crate::domain::receipt::{NotVerified, Receipt};
 
 /// Everything is as expected.
@@ -28,7 +28,11 @@ fn evaluate_one(file: &Path, as_json: bool) -> u8 {
         let case = Case::parse(&text).map_err(|refusal| refusal.to_string())?;
         case.evaluate().map_err(|why| match why {
             NotACase::Unreadable(refusal) => refusal.to_string(),
-            NotACase::Unusable(why) => why,
+            // Where it is the terms that cannot be used, say on which line.
+            NotACase::Unusable(why) => {
+                let findings = case::lint_text(&text).unwrap_or_default();
+                findings.first().map_or(why, ToString::to_string)
+            }
             NotACase::NoSum(error) => format!("there is no sum: {error}"),
         })
     });
@@ -101,7 +105,7 @@ fn receipt_in(text: String) -> String {
     }
 }
 
-fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
+pub(super) fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
     if as_json {
         say_json(&json!({"file": file.display().to_string(), "error": why}));
     }
@@ -109,7 +113,7 @@ fn say_not_one(file: &Path, kind: &str, why: &str, as_json: bool) -> u8 {
     NOT_ONE
 }
 
-fn read(file: &Path) -> Result<String, String> {
+pub(super) fn read(file: &Path) -> Result<String, String> {
     let about = std::fs::metadata(file).map_err(|error| error.to_string())?;
     if about.len() > LARGEST {
         return Err(format!("it is larger than {LARGEST} bytes"));
@@ -117,16 +121,16 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| error.to_string())
 }
 
-fn say_json(value: &Value) {
+pub(super) fn say_json(value: &Value) {
     say(&format!("{value}\n"));
 }
 
 /// Writes data. A reader that went away (`| head`) is no error.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Writes for people.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

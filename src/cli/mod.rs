@@ -16,6 +16,7 @@ pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod policy;
 pub mod serve;
 pub mod token;
 
@@ -24,7 +25,7 @@ pub mod token;
 #[command(
     name = "makegood",
     version,
-    after_help = "Examples:\n  makegood demo\n  makegood serve --issuers issuers.toml\n  makegood evaluate case.yaml\n\n\
+    after_help = "Examples:\n  makegood demo\n  makegood serve --issuers issuers.toml\n  makegood evaluate case.yaml\n  makegood policy lint terms.yaml\n\n\
                   Exit codes: 0 ok, 1 failed, 2 usage, 4 not signed in or not allowed, 5 conflict, 6 the books do not verify."
 )]
 struct Cli {
@@ -62,6 +63,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Terms: what is wrong with them, and their JSON Schema
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Tokens for machines
     Token {
         #[command(flatten)]
@@ -113,6 +117,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Operator { database, file } => operator(&database, &file).await?,
         Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
+        Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
         Command::Bench(args) => bench::run(&args)?,

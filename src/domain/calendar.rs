@@ -26,10 +26,10 @@ const FARTHEST: usize = 84_000;
 const HORIZONS: [i64; 3] = [8, 60, 400];
 
 /// One version of a calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calendar {
-    /// What terms call it: [`is_name`].
+    /// What terms call it: 1 to 100 lower-case letters, digits and hyphens.
     pub name: String,
     /// 1 for the first.
     pub version: i32,
@@ -72,6 +72,7 @@ pub struct DayHours {
     schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(description = "A day of the week.")]
 pub enum Weekday {
     Monday,
     Tuesday,

@@ -1,13 +1,14 @@
 //! Charges: what was really invoiced. The base of a sum.
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::money::Money;
 
 /// One charge of an invoice. `gross` is what the customer pays for the service dates, after discount, tax included; `net`
 /// and `tax` add up to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Charge {
     /// The invoice line's own number, unique within the account.

@@ -1,13 +1,18 @@
 //! Reading documents that people write: YAML, of which JSON is a part, within limits that no honest document reaches.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
 
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use schemars::{JsonSchema, Schema};
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
 use super::refusal::{FieldError, Refusal};
+use super::unreadable;
 
 /// The largest document, in bytes.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -46,13 +51,85 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
             max_alias_expansions_per_anchor: 1_000,
         },
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let pointer = error.location().map_or_else(String::new, |at| format!("/lines/{}", at.line()));
-        Refusal::invalid(vec![FieldError {
-            pointer,
-            message: shortened(&error.render_with_formatter(&serde_saphyr::UserMessageFormatter)),
-        }])
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| unreadable::said(text, &error))
+        .map_err(|said| Refusal::invalid(vec![FieldError { message: shortened(&said.message), ..said }]))
+}
+
+/// Reads one document, and refuses it if anything in it was not read.
+pub(super) fn parse_wholly<T: DeserializeOwned + Serialize>(text: &str) -> Result<T, Refusal> {
+    let value = parse(text)?;
+    refuse_unread(text, "", &value)?;
+    Ok(value)
+}
+
+/// Refuses a document in which there is more at `pointer` than in `value`, which was read from there.
+pub(super) fn refuse_unread(text: &str, pointer: &str, value: &impl Serialize) -> Result<(), Refusal> {
+    let whole: Value = parse(text)?;
+    let Some(within) = whole.pointer(pointer).and_then(|part| unread(part, value)) else { return Ok(()) };
+    let line = Lines::of(text).map_or(0, |lines| lines.line(&format!("{pointer}{within}")));
+    let message = format!("line {line}: {}", unreadable::unread(&within));
+    Err(Refusal::field(&format!("/lines/{line}"), message))
+}
+
+/// The pointer of the first field of a document that is not in `value`, which was read from it. Beside a kind that has no fields,
+/// such as `{kind: any}`, others are passed over in silence.
+pub(super) fn unread(document: &Value, value: &impl Serialize) -> Option<String> {
+    // Our own types always have a JSON form.
+    more(document, &serde_json::to_value(value).ok()?)
+}
+
+fn more(document: &Value, read: &Value) -> Option<String> {
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(all) => all.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    let inner: Vec<(String, &Value, Option<&Value>)> = match document {
+        Value::Object(fields) => fields.iter().map(|(key, one)| (key.clone(), one, read.get(key))).collect(),
+        Value::Array(all) => all.iter().enumerate().map(|(at, one)| (at.to_string(), one, read.get(at))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    inner.into_iter().find_map(|(key, one, read)| match read {
+        Some(read) => more(one, read).map(|within| format!("/{key}{within}")),
+        None if is_nothing(one) => None,
+        None => Some(format!("/{key}")),
     })
+}
+
+/// Reads a figure that has to stand in quotes. As a number it would lose what was written: `99.90` and `99.9` are the same
+/// number, and the nearest one to `0.1` is not a tenth.
+pub(super) fn in_quotes<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_any(InQuotes(PhantomData))
+}
+
+struct InQuotes<T>(PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for InQuotes<T> {
+    type Value = T;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a figure in quotes, such as \"99.9\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of a type, as it is published: what is said of a field stands on one line.
+pub(super) fn schema<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T);
+    on_one_line(&mut schema);
+    schema.into()
+}
+
+fn on_one_line(schema: &mut Schema) {
+    if let Some(Value::String(said)) = schema.get_mut("description") {
+        *said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    schemars::transform::transform_subschemas(&mut on_one_line, schema);
 }
 
 /// The message, or its beginning where it is too long for anybody to read.

@@ -27,6 +27,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod terms;
 pub mod time;
+mod unreadable;
 pub mod window;
 
 pub use assess::{assessment, running};

@@ -338,6 +338,20 @@ impl Serialize for ServicePeriod {
     }
 }
 
+impl JsonSchema for ServicePeriod {
+    fn schema_name() -> Cow<'static, str> {
+        "ServicePeriod".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]{4}-([0-9]{2}|Q[1-4]|[0-9]{2}-[0-9]{2}/[0-9]{4}-[0-9]{2}-[0-9]{2})$",
+            "description": "A month 2026-10, a quarter 2026-Q2, or first day and day after the last, 2026-06-05/2026-07-05.",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for ServicePeriod {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)

@@ -1,11 +1,12 @@
 //! Placements: the shard that a mailbox lived on, from an instant on, as change events.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::time::Instant;
 
 /// From `from` on, until the same source says otherwise, the mailbox lived on `shard` (none: it did not exist).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlacementEvent {
     pub from: Instant,

@@ -2,9 +2,11 @@
 //!
 //! Nothing here asks what time it is, and nothing is truncated: PostgreSQL keeps microseconds, so do we.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A second, minute, hour and day of elapsed time, in microseconds. A calendar day may have 23 or 25 hours: see
@@ -92,6 +94,20 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
+impl JsonSchema for Instant {
+    fn schema_name() -> Cow<'static, str> {
+        "Instant".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "A point in time with its offset: 2026-10-12T17:10:00Z or 2026-10-13T06:10:00+13:00.",
+        })
+    }
+}
+
 /// The time from `start` up to but not including `end`. Never empty: `start < end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Interval {
@@ -120,6 +136,22 @@ impl Interval {
     /// The part that both share; none when they only touch.
     pub fn intersection(self, other: Interval) -> Option<Interval> {
         Interval::new(self.start.max(other.start), self.end.min(other.end)).ok()
+    }
+}
+
+impl JsonSchema for Interval {
+    fn schema_name() -> Cow<'static, str> {
+        "Interval".into()
+    }
+
+    fn json_schema(schemas: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "The time from start up to but not including end.",
+            "properties": {"start": schemas.subschema_for::<Instant>(), "end": schemas.subschema_for::<Instant>()},
+            "required": ["start", "end"],
+            "additionalProperties": false,
+        })
     }
 }
 

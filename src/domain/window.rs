@@ -44,7 +44,7 @@ impl Capability {
 }
 
 /// Which mailboxes a window is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Every mailbox.
@@ -82,7 +82,9 @@ impl Scope {
 }
 
 /// How bad it was. Terms say what each is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Impact {
     /// It did not work at all.
@@ -107,8 +109,11 @@ impl Impact {
 }
 
 /// How many of those who use the service a window hit. Terms say what that means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Hit")]
 pub struct Reach {
     /// At most `of`.
     #[schema(example = 12_345)]
@@ -130,7 +135,7 @@ impl Reach {
 }
 
 /// When planned work was announced, and for when. What runs over the announced interval is not planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Announcement {
     #[schema(value_type = String, example = "2026-10-11T00:00:00Z")]
@@ -159,7 +164,9 @@ pub enum WindowState {
 /// How an observed time became the real one: alerts start late, by the rule's `for:` and a scrape interval, and may be held
 /// on by `keep_firing_for`. Real start = observed start - `for_seconds` - `scrape_seconds`; real end = observed end -
 /// `keep_firing_seconds`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Correction {
     pub for_seconds: u32,
@@ -168,7 +175,7 @@ pub struct Correction {
 }
 
 /// What one source said of a window, after correction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// The monitor, or the person who entered it by hand.

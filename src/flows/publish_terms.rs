@@ -141,8 +141,9 @@ pub async fn approve_terms(
 
 /// Terms that can be read, that leave nothing open, and for which the service records all that they look at.
 fn checked(document: Value) -> Result<Terms, Refusal> {
-    let terms: Terms = serde_json::from_value(document)
-        .map_err(|error| Refusal::field("/terms", format!("The terms cannot be read: {error}")))?;
+    let within = |error: FieldError| FieldError { pointer: format!("/terms{}", error.pointer), ..error };
+    let terms = Terms::from_json(&document)
+        .map_err(|refusal| Refusal::invalid(refusal.errors.into_iter().map(within).collect()))?;
     let error = |finding: Finding, more: &str| FieldError {
         pointer: format!("/terms{}", finding.pointer),
         message: format!("{}{more}", finding.message),

@@ -17,6 +17,7 @@ mod stays;
 mod strand;
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::assessment::{Assessment, Blocker, Strand};
@@ -85,7 +86,7 @@ pub struct Inputs {
     pub as_of: Instant,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountFacts {
     pub reference: String,
@@ -95,7 +96,7 @@ pub struct AccountFacts {
 }
 
 /// One version of the terms of one plan, and from when on it was in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Agreement {
     pub from: Instant,
@@ -105,7 +106,7 @@ pub struct Agreement {
 }
 
 /// Time in which a clock may stand still: terms say which kinds do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
     pub kind: String,
@@ -113,7 +114,7 @@ pub struct Pause {
 }
 
 /// Requests counted in `intervals` intervals one after the other, each alike: so many requests, of which so many failed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     pub of: Capability,
@@ -124,7 +125,7 @@ pub struct Sample {
 }
 
 /// Something that happened once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
     pub kind: String,
@@ -142,7 +143,7 @@ impl Event {
 }
 
 /// Money that was given before for the same time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
     /// As terms name it: `price_reduction`, `goodwill`.
@@ -151,7 +152,7 @@ pub struct Given {
 }
 
 /// What terms that look back need to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct History {
     /// Planned time that was excused in the calendar year, before the period.

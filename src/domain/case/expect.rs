@@ -1,6 +1,7 @@
 //! What a case expects, and where what came out differs: in the order of the sum, so that the first is where to look.
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Case, CaseDifference};
@@ -13,7 +14,7 @@ use crate::domain::time::{HOUR, MINUTE, SECOND};
 /// What must come out. Whatever is given is compared.
 ///
 /// `lines` to `fee_per_mailbox` are of the only remedy, or of the first where there are several; `strands` has them for each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
     /// The lines, by the names of their windows, with minutes: all of them, by start.
@@ -62,7 +63,7 @@ pub struct Expect {
     pub blockers: Option<Vec<String>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectLine {
     pub window: String,
@@ -71,7 +72,7 @@ pub struct ExpectLine {
 }
 
 /// One group of mailboxes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectGroup {
     pub mailboxes: Option<usize>,
@@ -81,7 +82,7 @@ pub struct ExpectGroup {
 }
 
 /// One remedy, or one capability of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectStrand {
     pub remedy: Option<String>,

@@ -3,6 +3,7 @@
 pub mod expect;
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::expect::Expect;
@@ -16,7 +17,7 @@ use crate::domain::placement::{MailboxHistory, PlacementEvent};
 use crate::domain::receipt::{Receipt, StepName};
 use crate::domain::refusal::Refusal;
 use crate::domain::remedy::Remedy;
-use crate::domain::terms::Terms;
+use crate::domain::terms::{Finding, Terms};
 use crate::domain::time::Instant;
 use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 
@@ -31,7 +32,7 @@ const MOST_WINDOWS: usize = 300;
 const MOST_OVERLAPS: usize = 500_000;
 
 /// One case.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub format: Format,
@@ -81,14 +82,15 @@ pub struct Case {
     pub expect: Expect,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CaseFormat")]
 pub enum Format {
     #[serde(rename = "makegood.case/1")]
     V1,
 }
 
 /// `count` mailboxes with one history, called `prefix-1` and so on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseMailboxes {
     pub prefix: String,
@@ -97,7 +99,7 @@ pub struct CaseMailboxes {
 }
 
 /// An outage window, confirmed unless it says otherwise, under a name instead of an id.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseWindow {
     pub name: String,
@@ -119,7 +121,7 @@ pub struct CaseWindow {
     pub reports: Vec<Report>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CaseState {
     Provisional,
@@ -147,6 +149,49 @@ pub struct CaseDifference {
     pub found: String,
 }
 
+/// Whatever a document is, it says so.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    format: Option<String>,
+}
+
+/// The terms of a case, whatever else is in it.
+#[derive(Deserialize)]
+struct TermsOfCase {
+    terms: Terms,
+    #[serde(default)]
+    earlier_terms: Vec<Agreement>,
+}
+
+/// Says what is wrong with terms, by line: with a terms document, or with the terms of a case file, whose other parts are not
+/// looked at. A document that cannot be read as either is refused.
+pub fn lint_text(text: &str) -> Result<Vec<Finding>, Refusal> {
+    match document::parse::<Head>(text)?.format.as_deref() {
+        Some("makegood.terms/1") => Ok(Terms::lint_text(text)?.1),
+        Some("makegood.case/1") => {
+            let TermsOfCase { terms, earlier_terms } = document::parse(text)?;
+            let earlier = earlier_terms.iter().map(|one| &one.terms).enumerate();
+            let earlier = earlier.map(|(index, terms)| (format!("/earlier_terms/{index}/terms"), terms));
+            let lines = document::Lines::of(text);
+            let mut findings = Vec::new();
+            for (at, terms) in earlier.chain([("/terms".to_owned(), &terms)]) {
+                document::refuse_unread(text, &at, terms)?;
+                findings.extend(terms.lint().into_iter().map(|finding| {
+                    let pointer = format!("{at}{}", finding.pointer);
+                    let line = lines.as_ref().map(|lines| lines.line(&pointer));
+                    Finding { pointer, line, ..finding }
+                }));
+            }
+            Ok(findings)
+        }
+        Some(_) | None => Err(Refusal::field(
+            "/format",
+            "its first line must say what it is: format: makegood.terms/1 for terms, format: makegood.case/1 for a case",
+        )),
+    }
+}
+
 /// Why a document is not a case that can be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotACase {
@@ -160,7 +205,12 @@ pub enum NotACase {
 
 impl Case {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        document::parse(text)
+        document::parse_wholly(text)
+    }
+
+    /// The JSON Schema of the document, as it is published.
+    pub fn schema() -> serde_json::Value {
+        document::schema::<Case>()
     }
 
     /// The case's facts as the engine takes them.

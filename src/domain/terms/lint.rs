@@ -32,7 +32,7 @@ impl Terms {
         let mut find = Findings(Vec::new());
         for (pointer, text) in [("/name", &self.name), ("/promise", &self.promise)] {
             if text.trim().is_empty() {
-                find.add(pointer, "It must not be empty.");
+                find.add(pointer, "It must not be empty: name it.");
             }
         }
         if self.remedies.is_empty() {
@@ -44,7 +44,7 @@ impl Terms {
         let mut names = BTreeSet::new();
         for (index, remedy) in self.remedies.iter().enumerate() {
             if remedy.name.trim().is_empty() {
-                find.add(format!("/remedies/{index}/name"), "It must not be empty.");
+                find.add(format!("/remedies/{index}/name"), "It must not be empty: name it.");
             }
             if !names.insert(remedy.name.as_str()) {
                 find.add(
@@ -75,7 +75,7 @@ impl Terms {
             None if needs_calendar => {
                 find.add(
                     "/time",
-                    "These terms speak of working days or hours: name the holiday calendar, calendar: ....",
+                    "These terms speak of working days or hours, and which those are is not said: name the holiday calendar here, such as calendar: wellington.",
                 );
             }
             Some(_) if !needs_calendar => {
@@ -119,7 +119,10 @@ impl Terms {
                 Cap::ServiceDaysPerPeriod { days } => *days == 0,
             };
             if nothing {
-                find.add(format!("/caps/{index}"), "Under this cap nothing is ever paid.");
+                find.add(
+                    format!("/caps/{index}"),
+                    "Under this cap nothing is ever paid: write another, or leave it out.",
+                );
             }
         }
         for (index, floor) in self.floors.iter().enumerate() {
@@ -142,7 +145,10 @@ impl Terms {
                 .flat_map(|remedy| &remedy.limits)
                 .any(|limit| matches!(limit, Limit::Amount { .. } | Limit::AmountPerOutage { .. }));
         if states_amount && self.currency.is_none() {
-            find.add("/currency", "These terms state amounts: say in which currency, currency: NZD.");
+            find.add(
+                "/currency",
+                "These terms state amounts, and not in which currency: write it below promise, such as currency: NZD.",
+            );
         }
         let pays_days = pays().any(|pay| matches!(pay, Pay::ServiceDays(_)));
         let pays_money =
@@ -163,7 +169,7 @@ impl Terms {
         }
         for (index, right) in self.rights.iter().enumerate() {
             if right.name.trim().is_empty() {
-                find.add(format!("/rights/{index}/name"), "It must not be empty.");
+                find.add(format!("/rights/{index}/name"), "It must not be empty: name it.");
             }
         }
     }
@@ -191,12 +197,18 @@ impl Terms {
                 Limit::Amount { amount } | Limit::AmountPerOutage { amount } => amount.is_zero(),
             };
             if nothing {
-                find.add(format!("{at}/limits/{index}"), "Under this limit nothing is ever paid.");
+                find.add(
+                    format!("{at}/limits/{index}"),
+                    "Under this limit nothing is ever paid: write another, or leave it out.",
+                );
             }
         }
         if let Some(multiplier) = &remedy.multiplier {
             if multiplier.by.is_zero() {
-                find.add(format!("{at}/multiplier/by"), "Times 0 nothing is ever paid.");
+                find.add(
+                    format!("{at}/multiplier/by"),
+                    "Times 0 nothing is ever paid: write another figure, or leave it out.",
+                );
             }
             lint_when(multiplier.when.as_ref(), &format!("{at}/multiplier/when"), find);
         }
@@ -216,7 +228,7 @@ fn lint_when(when: Option<&When>, at: &str, find: &mut Findings) {
 fn lint_down(down: &Down, at: &str, find: &mut Findings) {
     let promised = &down.capabilities;
     if promised.is_empty() {
-        find.add(format!("{at}/capabilities"), "Terms must promise at least one capability.");
+        find.add(format!("{at}/capabilities"), "Nothing is promised: name at least one capability, such as receive.");
     }
     if promised.len() > MOST {
         find.add(format!("{at}/capabilities"), format!("Terms may promise at most {MOST} capabilities."));
@@ -224,7 +236,7 @@ fn lint_down(down: &Down, at: &str, find: &mut Findings) {
     }
     for (index, one) in promised.iter().enumerate() {
         if one.0.trim().is_empty() {
-            find.add(format!("{at}/capabilities/{index}"), "It must not be empty.");
+            find.add(format!("{at}/capabilities/{index}"), "It must not be empty: name it.");
         }
         let others = promised.iter().enumerate().filter(|(other, _)| *other != index);
         if let Some((_, whole)) =
@@ -290,7 +302,7 @@ fn lint_fit(remedy: &Remedy, at: &str, find: &mut Findings) {
         find.add(format!("{at}/measure/interval_seconds"), "An interval has at least one second.");
     }
     if let Measure::Uptime { of: TimePromised::Minutes(0) } = measure {
-        find.add(format!("{at}/measure/of"), "No time is promised.");
+        find.add(format!("{at}/measure/of"), "No time is promised: write how many minutes, such as 43200.");
     }
     if remedy.down.rule == Rule::Each && of_account && matches!(measure, Measure::Events { .. }) {
         find.add(format!("{at}/down/rule"), "Events belong to no capability: write any, or each would pay for them.");
@@ -305,7 +317,7 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
         Schedule::Always { .. } => {}
         Schedule::TiersByUptime { boundary, tiers } => {
             if tiers.is_empty() {
-                find.add(format!("{at}/tiers"), "Terms must have at least one tier.");
+                find.add(format!("{at}/tiers"), "There is no tier: say which uptime pays what.");
             }
             for (index, tier) in tiers.iter().enumerate() {
                 let here = |field: &str| format!("{at}/tiers/{index}/{field}");
@@ -314,7 +326,7 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
                 if tier.uptime_below.decimal() == above.uptime_below.decimal() {
                     find.add(
                         here("uptime_below"),
-                        format!("Two tiers begin at {} %: they overlap.", tier.uptime_below),
+                        format!("Two tiers begin at {} %: they overlap. Keep one.", tier.uptime_below),
                     );
                 } else if tier.uptime_below.decimal() > above.uptime_below.decimal() {
                     find.add(
@@ -325,8 +337,8 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
                         ),
                     );
                 }
-                if let Some(said) = falls(&above.pays, &tier.pays) {
-                    find.add(here("pays"), format!("The tiers fall: {said}."));
+                if let Some(said) = falls(&above.pays, &tier.pays).filter(|_| tier.pays != Pay::Nothing) {
+                    find.add(here("pays"), format!("The tiers fall: {said}. Who lost more must not get less."));
                 }
             }
         }
@@ -334,7 +346,7 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
             let (last, before) = match bands.split_last() {
                 Some(split) => split,
                 None => {
-                    find.add(format!("{at}/bands"), "Terms must have at least one band.");
+                    find.add(format!("{at}/bands"), "There is no band: say which length pays what.");
                     return;
                 }
             };
@@ -348,7 +360,7 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
                 let here = format!("{at}/bands/{index}/seconds");
                 let above = index.checked_sub(1).and_then(|above| before.get(above)).and_then(|band| band.seconds);
                 match (band.seconds, above) {
-                    (None, _) => find.add(here, "Only the last band is without an end."),
+                    (None, _) => find.add(here, "Only the last band is without an end: write its seconds."),
                     (Some(0), _) if *boundary == BandBoundary::UpToWithout => {
                         find.add(here, "Nothing is shorter than 0 seconds: this band is never reached.");
                     }
@@ -361,19 +373,25 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
             }
             for (index, pair) in bands.windows(2).enumerate() {
                 if let Some(said) = falls(&pair[0].pays, &pair[1].pays) {
-                    find.add(format!("{at}/bands/{}/pays", index + 1), format!("The bands fall: {said}."));
+                    find.add(
+                        format!("{at}/bands/{}/pays", index + 1),
+                        format!("The bands fall: {said}. Who lost more must not get less."),
+                    );
                 }
             }
         }
         Schedule::Steps { uptime_below, boundary, every_percent, .. } => {
             lint_threshold(*uptime_below, *boundary, &format!("{at}/uptime_below"), find);
             if every_percent.decimal().is_zero() {
-                find.add(format!("{at}/every_percent"), "Steps of 0 % would never end.");
+                find.add(
+                    format!("{at}/every_percent"),
+                    "Steps of 0 % would never end: write how large a step is, such as \"1\".",
+                );
             }
         }
         Schedule::ByDay { rows, at_most, .. } => {
             if rows.is_empty() {
-                find.add(format!("{at}/rows"), "Terms must have at least one row.");
+                find.add(format!("{at}/rows"), "There is no row: say what a day pays, from_day: 1.");
             }
             for (index, row) in rows.iter().enumerate() {
                 let here = format!("{at}/rows/{index}/from_day");
@@ -391,7 +409,10 @@ fn lint_schedule(schedule: &Schedule, at: &str, find: &mut Findings) {
             if let Some(most) = at_most {
                 lint_when(most.when.as_ref(), &format!("{at}/at_most/when"), find);
                 if most.payments == 0 {
-                    find.add(format!("{at}/at_most/payments"), "Under this limit nothing is ever paid.");
+                    find.add(
+                        format!("{at}/at_most/payments"),
+                        "Under this limit nothing is ever paid: write another, or leave it out.",
+                    );
                 }
             }
         }
@@ -431,7 +452,7 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
     }
     let is_row = matches!(remedy.schedule, Schedule::TiersByUptime { .. });
     if is_row && matches!(pay, Pay::Nothing) {
-        find.add(at, "A tier that credits nothing is a hole in the table.");
+        find.add(at, "A tier that credits nothing is a hole in the table: say what it pays, or leave it out.");
     }
     for one in all {
         match one {
@@ -439,7 +460,7 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
                 find.add(
                     at,
                     if is_row {
-                        "A tier that credits nothing is a hole in the table."
+                        "A tier that credits nothing is a hole in the table: say what it pays, or leave it out."
                     } else {
                         "0 % pays nothing: write nothing."
                     },
@@ -458,7 +479,7 @@ fn lint_pay(pay: &Pay, remedy: &Remedy, at: &str, find: &mut Findings) {
             }
             Pay::ProRata { multiplier } => {
                 if multiplier.is_zero() {
-                    find.add(at, "Times 0 nothing is ever paid.");
+                    find.add(at, "Times 0 nothing is ever paid: write another figure, or leave it out.");
                 }
                 if matches!(remedy.measure, Measure::Days { .. } | Measure::Events { .. }) {
                     find.add(

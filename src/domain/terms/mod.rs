@@ -9,6 +9,8 @@ mod needs;
 pub mod percent;
 pub mod remedy;
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ use crate::domain::document;
 use crate::domain::money::{Currency, Rounding};
 use crate::domain::period::{PeriodKind, Zone};
 use crate::domain::refusal::Refusal;
+use crate::domain::unreadable;
 
 /// One version of what a plan promises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +59,7 @@ pub struct Terms {
     pub change_in_period: ChangeInPeriod,
 }
 
+/// What a document is, and in which version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Format {
     #[serde(rename = "makegood.terms/1")]
@@ -118,6 +122,7 @@ pub enum Planned {
     /// It does not count within the announced interval, where it was announced at least `minimum_notice_hours` before the
     /// interval began.
     Excused {
+        /// From the announcement to the announced beginning; exactly so many hours are enough.
         minimum_notice_hours: u32,
         removes_from: RemovesFrom,
         overrun: Overrun,
@@ -158,6 +163,7 @@ pub struct Clock {
     pub pauses: Vec<PauseTerms>,
 }
 
+/// From when on the time of an outage runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockStart {
@@ -199,9 +205,13 @@ pub enum Cap {
     /// At most this amount in twelve months, with what was paid in the eleven before.
     AmountPerTwelveMonths { amount: Figure },
     /// At most so many service days for the period.
-    ServiceDaysPerPeriod { days: u32 },
+    ServiceDaysPerPeriod {
+        /// At least 1.
+        days: u32,
+    },
 }
 
+/// How a figure becomes money, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoundingTerms {
@@ -247,8 +257,9 @@ pub enum Payout {
     ServiceDaysAsCredit,
 }
 
+/// Whether somebody has to ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Payment {
     /// A run at the close of the period credits it.
     Automatic,
@@ -279,6 +290,7 @@ pub struct Right {
     pub condition: RightIf,
 }
 
+/// When a right is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RightIf {
@@ -312,11 +324,30 @@ pub struct Finding {
     pub message: String,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
+        write!(f, "{}: {}", self.pointer, self.message)
+    }
+}
+
 impl Terms {
     /// Reads a document in YAML or JSON. What is unknown, missing or no such word is refused with its line; whether the
     /// whole makes sense is for [`Terms::lint`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        document::parse(text)
+        document::parse_wholly(text)
+    }
+
+    /// Reads a document that is JSON already. The refusal names the place, by a JSON pointer, where it is known.
+    pub fn from_json(document: &serde_json::Value) -> Result<Self, Refusal> {
+        let terms = Terms::deserialize(document)
+            .map_err(|error| Refusal::field("", format!("The terms cannot be read: {error}")))?;
+        match document::unread(document, &terms) {
+            Some(pointer) => Err(Refusal::field(&pointer, unreadable::unread(&pointer))),
+            None => Ok(terms),
+        }
     }
 
     /// Reads a document and says what is wrong with it, by line.
@@ -336,8 +367,8 @@ impl Terms {
         document::hash(self)
     }
 
-    /// The JSON Schema (draft 2020-12) of the document, as it is published.
+    /// The JSON Schema of the document, as it is published.
     pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Terms).into()
+        document::schema::<Terms>()
     }
 }

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::document;
 use crate::domain::ratio::Ratio;
 
 /// Enough for 99.9999, and few enough that time weighed by one still compares exactly in 128 bits.
@@ -18,7 +19,9 @@ const PERCENT_PLACES: u32 = 4;
 pub struct Percent(Decimal);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a percentage: write it as \"99.9\", from 0 to 100 with at most four decimals")]
+#[error(
+    "{0:?} is not a percentage: write it as \"99.9\", from 0 to 100 with at most four decimals, with a point and without a sign"
+)]
 pub struct NotAPercent(String);
 
 impl Percent {
@@ -64,7 +67,7 @@ impl Serialize for Percent {
 
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        document::in_quotes(from)
     }
 }
 
@@ -149,7 +152,7 @@ impl Serialize for Figure {
 
 impl<'de> Deserialize<'de> for Figure {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+        document::in_quotes(from)
     }
 }
 

@@ -79,6 +79,7 @@ pub enum Delayed {
     NeverCounts,
     /// A delay of at least `from_seconds` counts, each minute as `weight_percent` of one.
     Counts {
+        /// A delay of exactly this long counts.
         from_seconds: u32,
         weight_percent: Percent,
     },
@@ -105,7 +106,10 @@ pub enum Reach {
     /// It counts in full if the share that was hit is above this, else not at all.
     MoreThan { percent: Percent },
     /// It counts in full if at least so many were hit, else not at all.
-    AtLeast { hit: u32 },
+    AtLeast {
+        /// How many; exactly so many are enough.
+        hit: u32,
+    },
 }
 
 /// Outages that do not count at all, for their length. An outage is all time down that joins without a gap.
@@ -115,13 +119,26 @@ pub enum OutageLength {
     /// Every second counts.
     Any,
     /// Shorter ones do not count; exactly this long counts.
-    AtLeast { seconds: u32, of: LengthOf },
+    AtLeast {
+        /// The shortest length that counts.
+        seconds: u32,
+        of: LengthOf,
+    },
     /// Only longer ones count; exactly this long does not.
-    LongerThan { seconds: u32, of: LengthOf },
+    LongerThan {
+        /// The longest length that does not count.
+        seconds: u32,
+        of: LengthOf,
+    },
     /// Only shorter ones count; exactly this long does not.
-    Below { seconds: u32, of: LengthOf },
+    Below {
+        /// The shortest length that does not count.
+        seconds: u32,
+        of: LengthOf,
+    },
 }
 
+/// Which length is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthOf {
@@ -154,7 +171,11 @@ pub enum Measure {
     /// One thing: (time promised - time down) / time promised.
     Uptime { of: TimePromised },
     /// One thing: 1 - the mean of the error rates of all intervals of the period, from the recorded samples.
-    ErrorRate { interval_seconds: u32, silent: Silent },
+    ErrorRate {
+        /// The length of an interval.
+        interval_seconds: u32,
+        silent: Silent,
+    },
     /// One thing: all time down of the period together.
     TimeDown,
     /// Each outage, by how long it lasted.
@@ -163,6 +184,7 @@ pub enum Measure {
     Days { days: DayKind, first_day: Whether, last_day: Whether, of: DaysOf },
     /// Each recorded event of this kind, such as `missed_appointment`.
     Events {
+        /// The kind of event, as it is recorded.
         event: String,
         /// An event that the customer was told of so many hours ahead does not count. Left out where notice does not matter.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,6 +192,7 @@ pub enum Measure {
     },
 }
 
+/// How much time is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimePromised {
@@ -191,6 +214,7 @@ pub enum Silent {
     IsLeftOut,
 }
 
+/// Which days are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DayKind {
@@ -199,6 +223,7 @@ pub enum DayKind {
     Working,
 }
 
+/// Whether a day counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Whether {
@@ -206,6 +231,7 @@ pub enum Whether {
     DoesNotCount,
 }
 
+/// Whether outages share a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DaysOf {
@@ -291,6 +317,7 @@ pub struct Grace {
     pub first_payment: FirstPayment,
 }
 
+/// Which day is paid for first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstPayment {
@@ -320,7 +347,7 @@ pub struct AtMost {
 
 /// What one measured thing is due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pay {
     Nothing,
     /// This share of the base.
@@ -382,6 +409,7 @@ pub enum UnitCount {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatedPay {
+    /// The first day on which it is in force.
     pub from: NaiveDate,
     pub pays: Pay,
 }
@@ -398,6 +426,7 @@ pub enum Base {
     PriceList { of: FeeOf, price: Figure },
 }
 
+/// Whose fee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeeOf {
@@ -407,6 +436,7 @@ pub enum FeeOf {
     WholeAccount,
 }
 
+/// With or without tax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tax {
