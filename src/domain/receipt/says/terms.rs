@@ -121,10 +121,17 @@ pub(super) fn share(share: Ratio) -> String {
     if percent.contains('/') || percent.len() > 8 { format!("{share} of the fee") } else { format!("{percent} %") }
 }
 
-/// In major units: with the currency's decimals where it has no more, else exact.
+/// In major units: with the currency's decimals where it has no more, else exact, and about where that is a fraction.
 pub(super) fn figure(figure: Ratio, currency: Currency) -> String {
     let short = figure.shown(currency.decimals());
-    if short.parse::<Ratio>().is_ok_and(|parsed| parsed == figure) { short } else { figure.to_string() }
+    let exact = figure.to_string();
+    if short.parse::<Ratio>().is_ok_and(|parsed| parsed == figure) {
+        short
+    } else if exact.contains('/') {
+        format!("{exact} (about {})", figure.shown(currency.decimals() + 4))
+    } else {
+        exact
+    }
 }
 
 /// One measured thing with what it is due: `3 Jun 10:00 to 3 Jun 10:31, 31 min: 2 units, 10 %`.
