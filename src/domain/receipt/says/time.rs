@@ -169,7 +169,10 @@ impl Speaker<'_> {
                 };
                 let allowance = yearly_allowance_hours.map_or_else(String::new, |hours| {
                     let used = self.inputs.history.map_or(0, |history| history.excused_this_year_micros);
-                    format!(" At most {hours} hours of a year are excused, of which {} were used before.", spoken(used))
+                    format!(
+                        " At most {hours} hours of a year are excused; before, {}.",
+                        some(used, "was used", "were used")
+                    )
                 });
                 format!(
                     "Planned work does not count if it was announced {ahead}, {as_far}{}: {}.{allowance}",
@@ -290,8 +293,8 @@ impl Speaker<'_> {
         };
         let others = self.uncounted(|why| why == Why::OtherPeriod);
         let says = format!(
-            "{edges}. Of the records {} {}{}.",
-            some(outside, "lies before or after", "lie before or after"),
+            "{edges}. {} {}{}.",
+            capital(&some(outside, "of the records lies before or after", "of the records lie before or after")),
             period(self.inputs.period),
             if others > 0 { format!(", and {} belong to another period", spoken(others)) } else { String::new() }
         );
@@ -302,7 +305,9 @@ impl Speaker<'_> {
         let total = &self.strand.total;
         let counted = total.counted_micros;
         let worst = self.strand.groups.first().map_or(Ratio::ZERO, |group| group.weighted_micros);
-        let mut says = if worst == Ratio::whole(counted) {
+        let mut says = if counted == 0 {
+            "Nothing is left that counts.".to_owned()
+        } else if worst == Ratio::whole(counted) {
             format!("What is left counts in full: {}.", spoken(counted))
         } else {
             format!("{} count, weighed as {} minutes.", spoken(counted), minutes_exact(worst))
