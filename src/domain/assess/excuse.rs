@@ -36,14 +36,13 @@ impl Outside {
         }
         match terms.time.hours {
             Hours::Always => {}
-            Hours::WorkingHours => match calendar(inputs, terms, blockers) {
-                Some(calendar) => {
+            Hours::WorkingHours => {
+                if let Some(calendar) = calendar(inputs, terms, blockers) {
                     let all = IntervalSet::from(horizon);
                     let without = all.minus(&calendar.working_time(zone, horizon));
                     outside.cut(without, Why::OutsideHours, RemovesFrom::NumeratorAndDenominator);
                 }
-                None => {}
-            },
+            }
         }
         for (index, pause) in inputs.pauses.iter().enumerate() {
             for known in terms.clock.pauses.iter().filter(|known| known.kind == pause.kind) {

@@ -403,7 +403,7 @@ pub fn promised(sum: Seen<'_>) -> String {
         Per::MailboxMinutes => ", for all mailboxes together",
         Per::Account => "",
     };
-    let minutes = allowed_minutes(sum).map_or_else(String::new, |allowed| fmt::minutes(allowed));
+    let minutes = allowed_minutes(sum).map_or_else(String::new, fmt::minutes);
     format!("{promised}% in a calendar month: no more than {minutes} down{of}")
 }
 
