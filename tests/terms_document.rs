@@ -325,6 +325,41 @@ fn hostile_terms_are_refused_by_the_schema_and_the_engine() {
 }
 
 #[test]
+fn what_is_always_paid_must_grow_with_the_time_lost() {
+    let whole = value(&of_kind("terms")[0].text);
+    let findings = |measure: &str, pays: &str| -> Vec<String> {
+        let mut document = whole.clone();
+        let remedy = document.pointer_mut("/remedies/0").unwrap();
+        remedy["measure"] = serde_json::from_str(measure).unwrap();
+        remedy["schedule"] = serde_json::json!({"kind": "always"});
+        remedy["schedule"]["pays"] = serde_json::from_str(pays).unwrap();
+        let (_, findings) = Terms::lint_text(&document.to_string()).unwrap();
+        findings.into_iter().map(|finding| finding.pointer).collect()
+    };
+    let refused = ["/remedies/0/schedule/pays"];
+    let uptime = r#"{"kind": "uptime", "of": "whole_period"}"#;
+    let (time_down, outages) = (r#"{"kind": "time_down"}"#, r#"{"kind": "outages"}"#);
+    let share = r#"{"percent": "10"}"#;
+    let grows = r#"{"pro_rata": {"multiplier": "2"}}"#;
+    let units = r#"{"for_each": {"seconds": 60, "count": "full", "after_seconds": 0, "pays": {"percent": "1"}}}"#;
+    let both = |way: &str, other: &str| format!(r#"{{"{way}": [{grows}, {other}]}}"#);
+    let only = |pays: &str| format!(r#"{{"only": {{"when": {{"all_of": ["business"]}}, "pays": {pays}}}}}"#);
+    let by_impact =
+        |delayed: &str| format!(r#"{{"by_impact": {{"full": {grows}, "degraded": {grows}, "delayed": {delayed}}}}}"#);
+    let dated = |pays: &str| format!(r#"{{"dated": [{{"from": "2026-01-01", "pays": {pays}}}]}}"#);
+    for measure in [uptime, time_down] {
+        for pays in [share, &both("sum_of", share), &both("greater_of", share), &only(share), &dated(share)] {
+            assert_eq!(findings(measure, pays), refused, "{measure} {pays}");
+        }
+        assert_eq!(findings(measure, &by_impact(share)), refused, "{measure}");
+        for pays in [grows, units, &both("sum_of", units), &only(grows), &dated(units), &by_impact(units)] {
+            assert_eq!(findings(measure, pays), Vec::<String>::new(), "{measure} {pays}");
+        }
+    }
+    assert_eq!(findings(outages, share), Vec::<String>::new());
+}
+
+#[test]
 fn lint_answers_with_its_exit_codes() {
     let folder = std::env::temp_dir().join(format!("makegood-terms-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();

@@ -266,9 +266,12 @@ impl Case {
         let known = self.earlier_terms.iter().map(|one| &one.terms).chain([&self.terms]).flat_map(Terms::words);
         let known: Vec<String> = known.map(str::to_owned).collect();
         if let Some(word) = self.circumstances.iter().find(|word| !known.contains(word)) {
+            let instead = match known.as_slice() {
+                [] => "they have none that does: leave it out".to_owned(),
+                known => format!("write one of {}, or leave it out", known.join(", ")),
+            };
             return Err(NotACase::Unusable(format!(
-                "/circumstances: no condition (when) of these terms speaks of {word:?}; write one of {}, or leave it out",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                "/circumstances: no condition (when) of these terms speaks of {word:?}; {instead}"
             )));
         }
         for window in &self.windows {

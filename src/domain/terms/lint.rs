@@ -290,6 +290,16 @@ fn lint_fit(remedy: &Remedy, at: &str, find: &mut Findings) {
             }
         }
     }
+    let is_one = matches!(measure, Measure::Uptime { .. } | Measure::TimeDown | Measure::ErrorRate { .. });
+    if let Schedule::Always { pays } = schedule
+        && is_one
+        && !pays.grows_with_time()
+    {
+        find.add(
+            format!("{at}/schedule/pays"),
+            "This pays without an outage too: pay by the time lost (pro_rata, for_each), or by tiers, bands or outages.",
+        );
+    }
     let of_account = matches!(measure, Measure::ErrorRate { .. } | Measure::Events { .. });
     if of_account && remedy.per != Per::Account {
         find.add(format!("{at}/per"), "Error rates and events are the account's: write account.");

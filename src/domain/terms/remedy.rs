@@ -523,6 +523,20 @@ impl Pay {
         }
         found
     }
+
+    /// Whether it pays nothing where no time was lost, whatever else holds.
+    pub fn grows_with_time(&self) -> bool {
+        match self {
+            Pay::Nothing | Pay::ProRata { .. } | Pay::ForEach { .. } => true,
+            Pay::Percent(_) | Pay::Fraction(_) | Pay::Amount(_) | Pay::ServiceDays(_) => false,
+            Pay::GreaterOf(several) | Pay::SumOf(several) => several.iter().all(Pay::grows_with_time),
+            Pay::Dated(rows) => rows.iter().all(|row| row.pays.grows_with_time()),
+            Pay::Only { pays, .. } => pays.grows_with_time(),
+            Pay::ByImpact { full, degraded, delayed } => {
+                [full, degraded, delayed].iter().all(|pays| pays.grows_with_time())
+            }
+        }
+    }
 }
 
 impl Schedule {

@@ -59,7 +59,7 @@ impl Speaker<'_> {
 
     pub(super) fn measured(&self) -> Step {
         let total = &self.strand.total;
-        let affected = format!("{} of {} had any time down", total.affected, total.mailboxes);
+        let affected = format!("{} of {} had any time down", total.affected, counted(total.mailboxes, "mailbox"));
         let (all, down) = (minutes_exact(Ratio::whole(total.promised_micros)), minutes_exact(total.weighted_micros));
         let items = self.verdict().map_or(0, |verdict| verdict.items.len());
         let says = match &self.remedy.measure {
@@ -83,12 +83,14 @@ impl Speaker<'_> {
                         Some(Measured::ErrorRate { intervals, error_rate, .. }) => (*intervals, *error_rate),
                         _ => (0, Ratio::ZERO),
                     };
+                let exact = percent(rate).to_string();
+                let is_short = exact.len() <= 8 && !exact.contains('/');
                 format!(
                     "{}The mean error rate of {} intervals of {} is {rate}: 100 % - {} % = {} %.",
                     self.samples(),
                     grouped(i64::try_from(intervals).unwrap_or(i64::MAX)),
                     length(*interval_seconds),
-                    percent(rate).shown(6),
+                    if is_short { exact } else { percent(rate).shown(6) },
                     self.percent(total.uptime)
                 )
             }
@@ -104,6 +106,7 @@ impl Speaker<'_> {
                 let days = counted(usize::try_from(self.days()).unwrap_or(usize::MAX), kind);
                 format!("{days} with time down {}; {affected}.", self.whose())
             }
+            Measure::Events { event, .. } if items == 0 => format!("No event of the kind {event} was recorded."),
             Measure::Events { event, .. } => format!("{} of the kind {event}.", counted(items, "event")),
         };
         self.step(
@@ -351,8 +354,9 @@ impl Speaker<'_> {
                     }
                     Per::MailboxMinutes | Per::WorstMailbox | Per::Account => String::new(),
                 };
+                let (charge, was) = if fees.charges.len() == 1 { ("Charge", "was") } else { ("Charges", "were") };
                 format!(
-                    "Charge {} was {} for the period, {tax}{choice}{each}.",
+                    "{charge} {} {was} {} for the period, {tax}{choice}{each}.",
                     fees.charges.join(", "),
                     self.major(fees.whole)
                 )
@@ -373,7 +377,7 @@ impl Speaker<'_> {
         let parts: Vec<String> = self.strand.parts.iter().map(|part| self.part(part)).collect();
         let says = match parts.as_slice() {
             [] => "Nothing is due.".to_owned(),
-            [one] => format!("{one}."),
+            [one] => format!("{}.", capital(one)),
             several => {
                 let whole = self.strand.exact.plus(self.strand.days_worth).unwrap_or(self.strand.exact);
                 format!("{}; together {}.", several.join("; "), self.major(whole))
@@ -402,21 +406,26 @@ impl Speaker<'_> {
         let multiplier = if part.multiplier == Ratio::ONE { String::new() } else { format!(" x {}", part.multiplier) };
         let days = match part.service_days {
             0 => None,
-            days if part.days_worth.is_zero() => {
-                Some(counted(usize::try_from(days).unwrap_or(usize::MAX), "service day"))
-            }
             days => {
-                let (first, after) = self.judged_period();
-                let said = counted(usize::try_from(days).unwrap_or(usize::MAX), "service day");
-                let (fee, worth) = (self.major(part.fee), self.major(part.days_worth));
-                Some(format!("{said} x {fee} / {} days = {worth}", (after - first).num_days()))
+                let all = usize::try_from(days).unwrap_or(usize::MAX);
+                let each = all.checked_div(part.mailboxes).unwrap_or(all);
+                let said = format!("{count}{}", counted(each, "service day"));
+                Some(if !part.days_worth.is_zero() {
+                    let (first, after) = self.judged_period();
+                    let (fee, worth) = (self.major(part.fee), self.major(part.days_worth));
+                    format!("{said} x {fee} / {} days = {worth}", (after - first).num_days())
+                } else if count.is_empty() {
+                    said
+                } else {
+                    format!("{said} = {}", counted(all, "service day"))
+                })
             }
         };
         let product = format!("{count}{sum}{multiplier}");
         let exact = self.major(part.exact);
         let money = match sums.is_empty() {
             true => None,
-            false if product == exact => Some(exact),
+            false if product == exact => Some(format!("it comes to {exact}")),
             false => Some(format!("{product} = {exact}")),
         };
         [money, days].into_iter().flatten().collect::<Vec<_>>().join(" and ")

@@ -1,7 +1,7 @@
 //! The steps in time: which windows, what of them counts, and how much time that is.
 
 use super::Speaker;
-use super::words::{capital, counted, grouped, length, local, minutes_exact, period, spoken, spoken_long};
+use super::words::{capital, counted, grouped, length, local, minutes_exact, period, some, spoken, spoken_long};
 use crate::domain::assessment::{Line, Why};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
@@ -65,7 +65,7 @@ impl Speaker<'_> {
         let delayed = match down.delayed {
             Delayed::NeverCounts => "What is only late never counts.".to_owned(),
             Delayed::Counts { from_seconds, weight_percent } => {
-                format!("A delay of {from_seconds} seconds or more counts as {weight_percent} % of its time.")
+                format!("A delay of {} or more counts as {weight_percent} % of its time.", length(from_seconds))
             }
         };
         let degraded = match down.degraded {
@@ -169,21 +169,23 @@ impl Speaker<'_> {
                 };
                 let allowance = yearly_allowance_hours.map_or_else(String::new, |hours| {
                     let used = self.inputs.history.map_or(0, |history| history.excused_this_year_micros);
-                    format!(" At most {hours} hours of a year are excused, of which {} were used before.", spoken(used))
+                    format!(
+                        " At most {hours} hours of a year are excused; before, {}.",
+                        some(used, "was used", "were used")
+                    )
                 });
                 format!(
-                    "Planned work does not count if it was announced {ahead}, {as_far}{}: {} \
-                     cut.{allowance}",
+                    "Planned work does not count if it was announced {ahead}, {as_far}{}: {}.{allowance}",
                     denominator(removes_from),
-                    spoken(excused)
+                    some(excused, "is cut", "are cut")
                 )
             }
             Planned::FixedHours { removes_from, .. } => {
                 let cut = self.uncounted(|why| why == Why::FixedHours);
                 format!(
-                    "Nothing counts in the hours kept free for work{}: {} cut.",
+                    "Nothing counts in the hours kept free for work{}: {}.",
                     denominator(removes_from),
-                    spoken(cut)
+                    some(cut, "is cut", "are cut")
                 )
             }
         }];
@@ -214,8 +216,8 @@ impl Speaker<'_> {
                 let before = self.uncounted(|why| matches!(why, Why::BeforeReport | Why::NotReported));
                 let told = if reports.is_empty() { "never".to_owned() } else { reports.join(", ") };
                 format!(
-                    "Time runs from when the customer reported it ({told}): {} before or without a report.",
-                    spoken(before)
+                    "Time runs from when the customer reported it ({told}): {}.",
+                    some(before, "lies before or without a report", "lie before or without a report")
                 )
             }
         }];
@@ -243,15 +245,18 @@ impl Speaker<'_> {
         says.push(if pauses.is_empty() {
             "It does not pause.".to_owned()
         } else {
-            format!("It stood still for {}: {} cut.", pauses.join("; "), spoken(paused))
+            format!("It stood still for {}: {}.", pauses.join("; "), some(paused, "is cut", "are cut"))
         });
         if self.terms.time.hours == Hours::WorkingHours {
             let outside = self.uncounted(|why| why == Why::OutsideHours);
-            says.push(format!("Only working hours are promised: {} outside them.", spoken(outside)));
+            says.push(format!(
+                "Only working hours are promised: {}.",
+                some(outside, "lies outside them", "lie outside them")
+            ));
         }
         let others = self.uncounted(|why| why == Why::OtherTerms);
         if others > 0 {
-            says.push(format!("{} began under other terms, which judge it.", spoken(others)));
+            says.push(format!("{} began under other terms, which judge them.", spoken(others)));
         }
         self.step(StepName::Clock, says.join(" "), [("paused_micros", paused.to_string())])
     }
@@ -260,29 +265,21 @@ impl Speaker<'_> {
         let dropped = self.uncounted(|why| matches!(why, Why::OutageTooShort | Why::OutageTooLong));
         let of = |of: LengthOf| match of {
             LengthOf::BeforeCuts => "measured before anything is cut",
-            LengthOf::WhatIsLeft => "measured by what is left of it",
-            LengthOf::EachPieceLeft => "measured by each piece that is left of it",
+            LengthOf::WhatIsLeft => "measured by what is left",
+            LengthOf::EachPieceLeft => "measured by each piece that is left",
         };
+        let dropped_are = some(dropped, "is dropped", "are dropped");
         let says = match self.remedy.outage_length {
             OutageLength::Any => "There is no shortest outage: every second counts.".to_owned(),
-            OutageLength::AtLeast { seconds, of: left } => format!(
-                "An outage shorter than {}, {}, does not count: {} dropped.",
-                length(seconds),
-                of(left),
-                spoken(dropped)
-            ),
-            OutageLength::LongerThan { seconds, of: left } => format!(
-                "Only an outage longer than {}, {}, counts: {} dropped.",
-                length(seconds),
-                of(left),
-                spoken(dropped)
-            ),
-            OutageLength::Below { seconds, of: left } => format!(
-                "Only outages shorter than {}, {}, count here: {} of longer ones dropped.",
-                length(seconds),
-                of(left),
-                spoken(dropped)
-            ),
+            OutageLength::AtLeast { seconds, of: left } => {
+                format!("An outage shorter than {}, {}, does not count: {dropped_are}.", length(seconds), of(left))
+            }
+            OutageLength::LongerThan { seconds, of: left } => {
+                format!("Only an outage longer than {}, {}, counts: {dropped_are}.", length(seconds), of(left))
+            }
+            OutageLength::Below { seconds, of: left } => {
+                format!("Only outages shorter than {}, {}, count here: {dropped_are}.", length(seconds), of(left))
+            }
         };
         self.step(StepName::MinimumLength, says, [("dropped_micros", dropped.to_string())])
     }
@@ -296,10 +293,10 @@ impl Speaker<'_> {
         };
         let others = self.uncounted(|why| why == Why::OtherPeriod);
         let says = format!(
-            "{edges}. {} of the records lies before or after {}{}.",
-            spoken(outside),
+            "{edges}. {} {}{}.",
+            capital(&some(outside, "of the records lies before or after", "of the records lie before or after")),
             period(self.inputs.period),
-            if others > 0 { format!(", and {} belongs to another period", spoken(others)) } else { String::new() }
+            if others > 0 { format!(", and {} belong to another period", spoken(others)) } else { String::new() }
         );
         self.step(StepName::CutToPeriod, says, [("outside_micros", outside.to_string())])
     }
@@ -308,7 +305,9 @@ impl Speaker<'_> {
         let total = &self.strand.total;
         let counted = total.counted_micros;
         let worst = self.strand.groups.first().map_or(Ratio::ZERO, |group| group.weighted_micros);
-        let mut says = if worst == Ratio::whole(counted) {
+        let mut says = if counted == 0 {
+            "Nothing is left that counts.".to_owned()
+        } else if worst == Ratio::whole(counted) {
             format!("What is left counts in full: {}.", spoken(counted))
         } else {
             format!("{} count, weighed as {} minutes.", spoken(counted), minutes_exact(worst))

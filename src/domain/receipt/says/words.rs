@@ -11,7 +11,7 @@ pub(in crate::domain) fn nothing(why: NothingWhy) -> &'static str {
         NothingWhy::NoMailboxes => "the account had no mailbox in the period",
         NothingWhy::NoOutage => "no outage touched a mailbox",
         NothingWhy::NothingCounted => "none of the recorded time counts",
-        NothingWhy::PromiseKept => "it was down for less than the promise allows",
+        NothingWhy::PromiseKept => "what was lost is within what the promise allows",
         NothingWhy::NothingToCredit => "the promise was missed, and its credit comes to nothing",
         NothingWhy::BelowFloor => "it is less than these terms pay out",
         NothingWhy::SetOff => "as much was given before",
@@ -172,6 +172,11 @@ pub(in crate::domain) fn spoken(micros: i64) -> String {
         (0, _) => format!("{seconds} s"),
         (minutes, _) => format!("{} min {seconds} s", grouped(minutes)),
     }
+}
+
+/// So much time with what becomes of it: `nothing is cut`, `35 min are cut`.
+pub(super) fn some(micros: i64, is: &str, are: &str) -> String {
+    if micros == 0 { format!("nothing {is}") } else { format!("{} {are}", spoken(micros)) }
 }
 
 /// In days and hours where it is longer than two days: `9 days`, `36 hours`.
