@@ -27,7 +27,7 @@ pub struct Assessment {
     /// What the strands pay together: exact, in major units, not yet money.
     pub exact: Ratio,
     pub service_days: u32,
-    /// What of `exact` was given before and is taken off.
+    /// What of the money due was given before and is taken off.
     pub set_off: Ratio,
     /// What caps left: money, with what service days are worth where they are paid as a credit; and the service days.
     pub capped: Ratio,

@@ -31,14 +31,15 @@ pub(super) fn combine(
     let exact = paid().try_fold(Ratio::ZERO, |sum, strand| sum.plus(strand.exact))?;
     let service_days = paid().map(|strand| u64::from(strand.service_days)).sum::<u64>();
     let service_days = u32::try_from(service_days).map_err(|_| Overflow)?;
-    let set_off = set_off(exact, inputs, terms)?;
     let capped_days = capped_days(service_days, terms);
-    let mut capped = exact.minus(set_off)?;
+    let mut due = exact;
     if service_days > 0 {
         // What a cap leaves of the days, it leaves of their worth.
         let worth = paid().try_fold(Ratio::ZERO, |sum, strand| sum.plus(strand.days_worth))?;
-        capped = capped.plus(worth.times(Ratio::new(capped_days.into(), service_days.into())?)?)?;
+        due = due.plus(worth.times(Ratio::new(capped_days.into(), service_days.into())?)?)?;
     }
+    let set_off = set_off(due, inputs, terms)?;
+    let mut capped = due.minus(set_off)?;
     capped = capped_money(capped, inputs, terms, &mut blockers)?;
     let RoundingTerms { mode, at: _ } = terms.rounding;
     let rounded = Money::rounded(capped.for_rounding()?, inputs.account.currency, mode)?;
@@ -64,10 +65,10 @@ pub(super) fn combine(
 fn keep_best(strands: &mut [Strand]) -> Result<(), AssessError> {
     let mut by_remedy: Vec<(usize, Ratio, u64)> = Vec::new();
     for strand in strands.iter().filter(|strand| strand.applies) {
-        let days = u64::from(strand.service_days);
+        let (days, worth) = (u64::from(strand.service_days), strand.exact.plus(strand.days_worth)?);
         match by_remedy.iter_mut().find(|(remedy, ..)| *remedy == strand.remedy) {
-            Some((_, money, sum)) => (*money, *sum) = (money.plus(strand.exact)?, *sum + days),
-            None => by_remedy.push((strand.remedy, strand.exact, days)),
+            Some((_, money, sum)) => (*money, *sum) = (money.plus(worth)?, *sum + days),
+            None => by_remedy.push((strand.remedy, worth, days)),
         }
     }
     let mut best: Option<(usize, Ratio, u64)> = None;
@@ -91,13 +92,13 @@ fn keep_best(strands: &mut [Strand]) -> Result<(), AssessError> {
 }
 
 /// What was given before on roads that the terms set off, at most what is due.
-fn set_off(exact: Ratio, inputs: &Inputs, terms: &Terms) -> Result<Ratio, AssessError> {
+fn set_off(due: Ratio, inputs: &Inputs, terms: &Terms) -> Result<Ratio, AssessError> {
     let mut given = Ratio::ZERO;
     for one in inputs.already_given.iter().filter(|one| terms.set_off.contains(&one.kind)) {
         Money::zero(inputs.account.currency).plus(one.amount)?;
         given = given.plus(Ratio::try_from(one.amount.decimal())?)?;
     }
-    Ok(given.smaller(exact)?)
+    Ok(given.smaller(due)?)
 }
 
 fn capped_days(days: u32, terms: &Terms) -> u32 {

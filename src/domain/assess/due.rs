@@ -158,13 +158,24 @@ impl Judge<'_> {
         verdict.due.service_days > 0 && self.slice.terms.payout == Payout::ServiceDaysAsCredit
     }
 
+    /// The part of the base that a service day is worth; zero where it is not paid as money.
+    fn day(&self) -> Ratio {
+        match self.slice.terms.payout {
+            Payout::ServiceDaysAsCredit => {
+                let (first, after) = self.days();
+                Ratio::ONE.over(Ratio::whole((after - first).num_days())).unwrap_or(Ratio::ZERO)
+            }
+            Payout::CreditOnBill | Payout::Cash | Payout::ServiceDaysAtEndOfTerm => Ratio::ZERO,
+        }
+    }
+
     fn means(&self, fee: Ratio) -> Means<'_> {
         let (inputs, rounding) = (self.world.inputs, self.slice.terms.rounding);
         let item_rounding = match rounding.at {
             RoundingPoint::AccountTotal | RoundingPoint::EachMailbox => None,
             RoundingPoint::EachItem => Some((rounding.mode, inputs.account.currency)),
         };
-        Means { fee, circumstances: &inputs.circumstances, item_rounding }
+        Means { fee, day: self.day(), circumstances: &inputs.circumstances, item_rounding }
     }
 
     fn part(&self, mailboxes: usize, tier: Option<usize>, verdict: &Verdict, fee: Ratio) -> Result<Part, AssessError> {
@@ -182,13 +193,7 @@ impl Judge<'_> {
         let count = u32::try_from(mailboxes).map_err(|_| Overflow)?;
         let days = Ratio::whole(due.service_days).times(multiplier)?.floor();
         let days = u32::try_from(days).ok().and_then(|days| days.checked_mul(count)).ok_or(Overflow)?;
-        let days_worth = match self.pays_days(verdict) {
-            true => {
-                let (first, after) = self.days();
-                fee.times(Ratio::whole(days))?.over(Ratio::whole((after - first).num_days().max(1)))?
-            }
-            false => Ratio::ZERO,
-        };
+        let days_worth = fee.times(Ratio::whole(days))?.times(self.day())?;
         Ok(Part {
             tier,
             mailboxes,

@@ -55,6 +55,8 @@ impl Due {
 pub(super) struct Means<'a> {
     /// The base of a share, in major units.
     pub fee: Ratio,
+    /// The part of the base that a service day is worth; zero where it is not paid as money.
+    pub day: Ratio,
     pub circumstances: &'a [String],
     /// Where each item is rounded.
     pub item_rounding: Option<(Rounding, Currency)>,
@@ -264,7 +266,8 @@ fn due(pay: &Pay, thing: &Thing, means: Means<'_>, uses_base: &mut bool) -> Resu
             let mut best: Option<(Ratio, Due)> = None;
             for one in several {
                 let one = due(one, thing, means, uses_base)?;
-                let worth = one.value(means.fee)?;
+                let days = means.fee.times(means.day)?.times(Ratio::whole(one.service_days))?;
+                let worth = one.value(means.fee)?.plus(days)?;
                 let is_better = match &best {
                     None => true,
                     Some((most, held)) => match worth.compared(*most)? {
