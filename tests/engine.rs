@@ -37,7 +37,14 @@ const SCHEMES: [(&str, usize); 15] = [
 ];
 
 /// Schemes that were written down from `docs/terms.md` alone, below `further`.
-const FURTHER: [(&str, usize); 3] = [("csg_australia", 7), ("hosting_800", 6), ("virteche_network", 6)];
+const FURTHER: [(&str, usize); 6] = [
+    ("arcustech", 6),
+    ("csg_australia", 7),
+    ("hosting_800", 6),
+    ("pixel_hosting", 5),
+    ("stablehost", 6),
+    ("virteche_network", 6),
+];
 
 /// Our own cases, and those of the published schemes in their folders.
 fn cases() -> Vec<PathBuf> {

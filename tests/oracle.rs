@@ -376,9 +376,10 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
         let last = moves.iter().filter(|one| one.2 == directory && one.0 <= second).max_by_key(|one| one.0);
         last.and_then(|one| one.1)
     };
-    let homes = |second: i64| -> BTreeSet<usize> {
-        lives.iter().flat_map(|moves| [lived(second, moves, false), lived(second, moves, true)]).flatten().collect()
+    let at_home = |second: i64, moves: &[Move]| -> BTreeSet<usize> {
+        [lived(second, moves, false), lived(second, moves, true)].into_iter().flatten().collect()
     };
+    let homes = |second: i64| -> BTreeSet<usize> { lives.iter().flat_map(|moves| at_home(second, moves)).collect() };
     let is_paused = |second: i64| world.pause.is_some_and(|(from, length, _)| from <= second && second < from + length);
     let not_promised = |second: i64| is_paused(second) && world.pause.is_some_and(|(.., both)| both);
     let promised_at = |second: i64| world.whole_period || !homes(second).is_empty();
@@ -387,21 +388,6 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
     let mut runs: Vec<Vec<(i64, i128)>> = Vec::new();
     let mut goes_on = false;
     for second in -BAND..=BAND {
-        let homes = homes(second);
-        let on: Vec<&Window> = world
-            .windows
-            .iter()
-            .filter(|window| !window.retracted && window.start <= second && second < window.start + window.length)
-            .filter(|window| homes.iter().any(|home| window.shards.contains(home)))
-            .filter(|window| alone.is_none_or(|alone| window.capability == alone))
-            .collect();
-        let excusing = |window: &&&Window| {
-            window.planned.is_some_and(|(offset, length, hours)| {
-                let from = window.start + offset;
-                hours >= 24 && from <= second && second < from + length
-            })
-        };
-        let excused: Vec<usize> = on.iter().filter(excusing).map(|window| window.capability).collect();
         let weight = |window: &Window| {
             let impact = match (window.degraded, window.delayed) {
                 (Some(weight), _) => i128::from(weight),
@@ -410,27 +396,47 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
             };
             impact * [7, i128::from(window.hit), i128::from(window.hit * 2 > 7) * 7][world.reach]
         };
-        let lost = |cut: bool| {
-            let each = (0..3).filter(|one| alone.is_none_or(|alone| alone == *one)).map(|capability| {
-                let those = on.iter().filter(|window| window.capability == capability);
-                those.filter(|_| !cut || !excused.contains(&capability)).map(|window| weight(window)).max().unwrap_or(0)
-            });
-            if world.rule == 1 { each.min().unwrap() } else { each.max().unwrap() }
+        let excusing = |window: &&&Window| {
+            window.planned.is_some_and(|(offset, length, hours)| {
+                let from = window.start + offset;
+                hours >= 24 && from <= second && second < from + length
+            })
         };
-        if world.is_inside(second) && second.abs() <= BAND && second < BAND {
-            existed |= !homes.is_empty();
-            let is_excused = world.denominator && !excused.is_empty();
-            promised += i128::from(promised_at(second) && !not_promised(second));
-            promised -= i128::from(is_excused && !not_promised(second));
+        // Each mailbox by itself: what it lost, what of that is excused.
+        let (mut is_excused, mut before, mut after) = (false, 0, 0);
+        for moves in lives {
+            let homes = at_home(second, moves);
+            let on: Vec<&Window> = world
+                .windows
+                .iter()
+                .filter(|window| !window.retracted && window.start <= second && second < window.start + window.length)
+                .filter(|window| homes.iter().any(|home| window.shards.contains(home)))
+                .filter(|window| alone.is_none_or(|alone| window.capability == alone))
+                .collect();
+            let excused: Vec<usize> = on.iter().filter(excusing).map(|window| window.capability).collect();
+            let lost = |cut: bool| {
+                let each = (0..3).filter(|one| alone.is_none_or(|alone| alone == *one)).map(|capability| {
+                    let those = on.iter().filter(|window| window.capability == capability);
+                    those.filter(|_| !cut || !excused.contains(&capability)).map(|one| weight(one)).max().unwrap_or(0)
+                });
+                if world.rule == 1 { each.min().unwrap() } else { each.max().unwrap() }
+            };
+            is_excused |= !excused.is_empty();
+            (before, after) = (before.max(lost(false)), after.max(lost(true)));
         }
-        if lost(false) > 0 {
+        if world.is_inside(second) && second.abs() <= BAND && second < BAND {
+            existed |= !homes(second).is_empty();
+            promised += i128::from(promised_at(second) && !not_promised(second));
+            promised -= i128::from(world.denominator && is_excused && !not_promised(second));
+        }
+        if before > 0 {
             if !goes_on {
                 runs.push(Vec::new());
             }
-            let counts = if is_paused(second) { 0 } else { lost(true) };
+            let counts = if is_paused(second) { 0 } else { after };
             runs.last_mut().unwrap().push((second, counts));
         }
-        goes_on = lost(false) > 0;
+        goes_on = before > 0;
     }
     // The rest of the month: nothing happens in it.
     let far = if world.at_end { -BAND - 1 } else { BAND };

@@ -178,7 +178,7 @@ fn outcome(sum: &Assessment, inputs: &Inputs, terms: &Terms) -> Result<Outcome, 
         NothingWhy::SetOff
     } else if judges_mailboxes && sum.strands.iter().all(|strand| strand.total.mailboxes == 0) {
         NothingWhy::NoMailboxes
-    } else if paid().any(|strand| strand.total.missed > 0 || !strand.parts.is_empty()) {
+    } else if paid().any(|strand| strand.total.missed > 0 || !strand.parts.is_empty() || misses_promise(strand)) {
         NothingWhy::NothingToCredit
     } else if sum.strands.iter().all(|strand| strand.lines.is_empty()) && inputs.samples.is_empty() {
         NothingWhy::NoOutage
@@ -187,6 +187,12 @@ fn outcome(sum: &Assessment, inputs: &Inputs, terms: &Terms) -> Result<Outcome, 
     } else {
         NothingWhy::PromiseKept
     })
+}
+
+/// Whether less was kept than was promised, whatever is paid for it: the first step may be further down.
+fn misses_promise(strand: &Strand) -> bool {
+    let promised = strand.total.promised.map(|promised| promised.ratio());
+    promised.is_some_and(|promised| strand.total.uptime.compared(promised) == Ok(Ordering::Less))
 }
 
 fn floored(rounded: Money, inputs: &Inputs, terms: &Terms) -> Result<Money, AssessError> {

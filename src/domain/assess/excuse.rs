@@ -5,11 +5,12 @@ use super::assessment::{Blocker, Notice, Why};
 use super::{AssessError, Inputs};
 use crate::domain::calendar::Calendar;
 use crate::domain::period::Zone;
+use crate::domain::remedy::Remedy;
 use crate::domain::terms::{ClockStart, Hours, Overrun, Planned, RemovesFrom, Terms};
 use crate::domain::time::{HOUR, Instant, Interval, IntervalSet};
 use crate::domain::window::OutageWindow;
 
-/// All that stands outside, for one version of the terms.
+/// All that stands outside, for one remedy.
 #[derive(Debug)]
 pub(super) struct Outside {
     /// What does not count, and why; the first that covers an instant says why.
@@ -24,13 +25,13 @@ impl Outside {
     /// What stands outside within `horizon`.
     pub fn of(
         inputs: &Inputs,
-        terms: &Terms,
+        (terms, remedy): (&Terms, &Remedy),
         zone: Zone,
         horizon: Interval,
         blockers: &mut Vec<Blocker>,
     ) -> Result<Self, AssessError> {
         let mut outside = Outside { cuts: Vec::new(), removed: IntervalSet::empty(), reports: None };
-        if let Planned::FixedHours { hours, removes_from } = &terms.planned {
+        if let Planned::FixedHours { hours, removes_from } = remedy.planned(terms) {
             let weekly = Calendar::of_hours(hours.clone());
             outside.cut(weekly.working_time(zone, horizon), Why::FixedHours, *removes_from);
         }
@@ -99,10 +100,10 @@ pub(super) fn calendar<'a>(inputs: &'a Inputs, terms: &Terms, blockers: &mut Vec
 }
 
 /// What was said ahead of a planned window, and whether it excuses it.
-pub(super) fn notice(window: &OutageWindow, interval: Interval, terms: &Terms) -> Option<Notice> {
+pub(super) fn notice(window: &OutageWindow, interval: Interval, terms: &Planned) -> Option<Notice> {
     let planned = window.planned?;
     let notice_micros = planned.interval.start().micros() - planned.announced_at.micros();
-    let enough = match &terms.planned {
+    let enough = match terms {
         Planned::Counts | Planned::FixedHours { .. } => false,
         Planned::Excused { minimum_notice_hours, overrun, .. } => {
             let kept_to_it = match overrun {
@@ -120,20 +121,22 @@ pub(super) fn notice(window: &OutageWindow, interval: Interval, terms: &Terms) -
 pub(super) fn within_allowance(
     excuses: &mut [Option<Interval>],
     inputs: &Inputs,
-    terms: &Terms,
+    planned: &Planned,
     period: Interval,
     blockers: &mut Vec<Blocker>,
 ) {
-    let Planned::Excused { yearly_allowance_hours: Some(hours), .. } = terms.planned else { return };
+    let Planned::Excused { yearly_allowance_hours: Some(hours), .. } = planned else { return };
     let all: IntervalSet = excuses.iter().flatten().copied().collect();
     if all.is_empty() {
         return;
     }
     let Some(history) = &inputs.history else {
-        blockers.push(Blocker::HistoryMissing);
+        if !blockers.contains(&Blocker::HistoryMissing) {
+            blockers.push(Blocker::HistoryMissing);
+        }
         return;
     };
-    let mut left = (i64::from(hours) * HOUR - history.excused_this_year_micros).max(0);
+    let mut left = (i64::from(*hours) * HOUR - history.excused_this_year_micros).max(0);
     for one in all.intervals() {
         let from = one.start().max(period.start());
         let spent = (one.end().micros() - from.micros()).max(0);

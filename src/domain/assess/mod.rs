@@ -21,7 +21,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::assessment::{Assessment, Blocker, Strand};
-use self::excuse::Outside;
 use self::strand::Slice;
 use crate::domain::calendar::Calendar;
 use crate::domain::charge::Charge;
@@ -231,8 +230,7 @@ pub fn assess(inputs: &Inputs) -> Result<Assessment, AssessError> {
     let mut strands: Vec<Strand> = Vec::new();
     for slice in slices(inputs, terms, period)? {
         let terms = slice.terms;
-        let outside = Outside::of(inputs, terms, zone, horizon, &mut blockers)?;
-        let world = strand::World { inputs, zone, period, timed: &timed, horizon, outside: &outside };
+        let world = strand::World { inputs, zone, period, timed: &timed, horizon };
         for (index, remedy) in terms.remedies.iter().enumerate() {
             let alone: Vec<Option<&Capability>> = match remedy.down.rule {
                 Rule::Any | Rule::All => vec![None],

@@ -13,7 +13,7 @@ use super::excuse::{self, Outside};
 use super::{AssessError, Inputs};
 use crate::domain::ratio::{Overflow, Ratio};
 use crate::domain::remedy::{Degraded, Delayed, Down, LengthOf, OutageLength, Reach, Rule};
-use crate::domain::terms::{Edges, Terms};
+use crate::domain::terms::{Edges, Planned};
 use crate::domain::time::{Instant, Interval, IntervalSet, SECOND};
 use crate::domain::window::{Capability, Impact, OutageWindow};
 
@@ -116,20 +116,21 @@ pub(super) fn laid<'a>(
     timed: &[(Interval, &'a OutageWindow)],
     frame: &Frame<'_>,
     inputs: &Inputs,
-    terms: &Terms,
+    planned: &Planned,
     period: Interval,
     blockers: &mut Vec<Blocker>,
 ) -> Vec<Laid<'a>> {
-    let mut all: Vec<Laid<'a>> = timed.iter().map(|(interval, window)| one(window, *interval, frame, terms)).collect();
+    let mut all: Vec<Laid<'a>> =
+        timed.iter().map(|(interval, window)| one(window, *interval, frame, planned)).collect();
     let mut excuses: Vec<Option<Interval>> = all.iter().map(|laid| laid.excuses).collect();
-    excuse::within_allowance(&mut excuses, inputs, terms, period, blockers);
+    excuse::within_allowance(&mut excuses, inputs, planned, period, blockers);
     for (laid, excuse) in all.iter_mut().zip(excuses) {
         laid.excuses = excuse;
     }
     all
 }
 
-fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, terms: &Terms) -> Laid<'a> {
+fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, planned: &Planned) -> Laid<'a> {
     let takes: Vec<usize> = frame
         .capabilities
         .iter()
@@ -144,7 +145,7 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, term
     } else {
         weight(window, frame.down).map_or_else(Standing::Not, |weight| Standing::Counts(Weight(weight)))
     };
-    let notice = excuse::notice(window, interval, terms);
+    let notice = excuse::notice(window, interval, planned);
     let excuses = notice
         .filter(|notice| notice.enough && !window.is_retracted() && !takes.is_empty())
         .and_then(|notice| notice.announced.intersection(interval));
@@ -225,6 +226,9 @@ pub(super) enum Severity {
     Delayed,
 }
 
+/// Where one mailbox lived, sorted.
+pub(super) type Home<'a> = Vec<(Interval, &'a str)>;
+
 /// One history, judged. Windows are named by their index in the list that was given.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
@@ -292,9 +296,9 @@ struct Atom {
     is_inside: bool,
 }
 
-/// Lays `windows` over `stays` and judges all time of them.
-pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Frame<'_>) -> Judged {
-    let (mut atoms, active) = atoms(windows, stays, frame);
+/// Lays `windows` over where one mailbox lived, or several that are down while any of them is, and judges all time of them.
+pub(super) fn judge(windows: &[Laid<'_>], homes: &[Home<'_>], frame: &Frame<'_>) -> Judged {
+    let (mut atoms, active) = atoms(windows, homes, frame);
     let joins = |a: &Atom, b: &Atom| a.down_before_cuts && b.down_before_cuts && a.interval.end() == b.interval.start();
     let mut judged = Judged::default();
     for outage in atoms.chunk_by_mut(joins) {
@@ -314,65 +318,86 @@ pub(super) fn judge(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Fr
 }
 
 /// The sweep: cuts at each point where a window, an excuse, a pause or the period begins or ends for this history.
-fn atoms(windows: &[Laid<'_>], stays: &[(Interval, &str)], frame: &Frame<'_>) -> (Vec<Atom>, Vec<usize>) {
-    // A point with a window is one where the window begins (true) or ends here; one without is only a cut.
-    let mut points: Vec<(Instant, Option<(usize, bool)>)> = vec![(frame.span.start(), None), (frame.span.end(), None)];
+fn atoms(windows: &[Laid<'_>], homes: &[Home<'_>], frame: &Frame<'_>) -> (Vec<Atom>, Vec<usize>) {
+    // A point with a window is one where the window begins (true) or ends at a home; one without is only a cut.
+    let mut points: Vec<(Instant, Option<(AtHome, bool)>)> = vec![(frame.span.start(), None), (frame.span.end(), None)];
     points.extend(frame.outside.edges().map(|at| (at, None)));
     for (index, laid) in windows.iter().enumerate() {
-        let on: IntervalSet = stays
-            .iter()
-            .filter(|(_, shard)| laid.window.scope.covers(shard))
-            .filter_map(|(stay, _)| stay.intersection(laid.interval))
-            .collect();
-        for part in on.intervals() {
-            points.push((part.start(), Some((index, true))));
-            points.push((part.end(), Some((index, false))));
+        for (home, stays) in homes.iter().enumerate() {
+            let on: IntervalSet = stays
+                .iter()
+                .filter(|(_, shard)| laid.window.scope.covers(shard))
+                .filter_map(|(stay, _)| stay.intersection(laid.interval))
+                .collect();
+            for part in on.intervals() {
+                points.push((part.start(), Some(((index, home), true))));
+                points.push((part.end(), Some(((index, home), false))));
+            }
         }
         points.extend(laid.excuses.iter().flat_map(|excuse| [(excuse.start(), None), (excuse.end(), None)]));
     }
     points.sort_unstable();
     let mut atoms = Vec::with_capacity(points.len());
     let mut listed: Vec<usize> = Vec::with_capacity(points.len() * 2);
-    let mut active: Vec<usize> = Vec::new();
+    let mut active: Vec<AtHome> = Vec::new();
     let mut since = Instant::MIN;
     for (at, change) in points {
         if let Ok(interval) = Interval::new(since, at)
             && !active.is_empty()
         {
             let from = listed.len();
-            listed.extend(&active);
-            atoms.push(judge_atom(interval, from..listed.len(), &active, windows, frame));
+            for (window, _) in &active {
+                if !listed[from..].contains(window) {
+                    listed.push(*window);
+                }
+            }
+            let range = from..listed.len();
+            atoms.push(judge_atom(interval, range, &active, homes.len(), windows, frame));
         }
         since = at;
         match change {
-            Some((window, true)) => active.push(window),
-            Some((window, false)) => active.retain(|one| *one != window),
+            Some((felt, true)) => active.push(felt),
+            Some((felt, false)) => active.retain(|one| *one != felt),
             None => {}
         }
     }
     (atoms, listed)
 }
 
+/// A window at one home, by their indexes.
+type AtHome = (usize, usize);
+
+/// Each home is judged by what it felt itself: work that was announced for one does not excuse what another lost.
 fn judge_atom(
     interval: Interval,
     range: std::ops::Range<usize>,
-    active: &[usize],
+    active: &[AtHome],
+    homes: usize,
     windows: &[Laid<'_>],
     frame: &Frame<'_>,
 ) -> Atom {
-    let excused_by = active.iter().copied().filter(|by| excuses_at(*by, interval, windows)).min();
-    let before = lost(active.iter().copied(), windows, frame);
     let dropped = frame.outside.why(interval);
-    let counts = match (dropped, excused_by) {
-        (Some(_), _) => None,
-        (None, None) => before,
-        (None, Some(_)) => {
-            let left = active.iter().copied().filter(|window| excuse_of(*window, active, interval, windows).is_none());
-            lost(left, windows, frame)
-        }
-    };
     let is_inside = frame.span.intersection(interval).is_some();
-    Atom { interval, active: range, down_before_cuts: before.is_some(), counts, excused_by, dropped, is_inside }
+    let mut atom =
+        Atom { interval, active: range, down_before_cuts: false, counts: None, excused_by: None, dropped, is_inside };
+    for home in 0..homes {
+        let mine: Vec<usize> = active.iter().filter(|(_, at)| *at == home).map(|(window, _)| *window).collect();
+        let excused_by = mine.iter().copied().filter(|by| excuses_at(*by, interval, windows)).min();
+        let before = lost(mine.iter().copied(), windows, frame);
+        let counts = match (dropped, excused_by) {
+            (Some(_), _) => None,
+            (None, None) => before,
+            (None, Some(_)) => {
+                let left = mine.iter().copied().filter(|window| excuse_of(*window, &mine, interval, windows).is_none());
+                lost(left, windows, frame)
+            }
+        };
+        atom.down_before_cuts |= before.is_some();
+        atom.excused_by = atom.excused_by.into_iter().chain(excused_by).min();
+        let all = atom.counts.into_iter().chain(counts);
+        atom.counts = all.min_by_key(|(window, _)| windows[*window].precedence());
+    }
+    atom
 }
 
 fn excuses_at(by: usize, at: Interval, windows: &[Laid<'_>]) -> bool {
@@ -549,6 +574,9 @@ fn felt(all: &mut Vec<Felt>, window: usize) -> &mut Felt {
 
 /// Why the atom does not count for `window`; none when it does.
 fn why_not(window: usize, atom: &Atom, active: &[usize], windows: &[Laid<'_>]) -> Option<Why> {
+    if atom.counts.is_some_and(|(counted, _)| counted == window) {
+        return None;
+    }
     if let Standing::Not(why) = windows[window].standing {
         // Planned work that would not count anyway is shown as what it is.
         return Some(if excuses_at(window, atom.interval, windows) { Why::Planned { line: window } } else { why });
@@ -557,7 +585,6 @@ fn why_not(window: usize, atom: &Atom, active: &[usize], windows: &[Laid<'_>]) -
         return Some(Why::Planned { line: by });
     }
     match (atom.counts, atom.dropped) {
-        (Some((counted, _)), _) if counted == window => None,
         (Some((counted, _)), _) => Some(Why::Overlap { line: counted }),
         (None, Some(why)) if atom.down_before_cuts => Some(why),
         (None, Some(_) | None) => Some(match atom.excused_by {

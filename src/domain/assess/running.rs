@@ -188,7 +188,7 @@ impl Lines {
     /// hours look at whole outages or at more than windows, or each capability is judged alone. Where only a length keeps it
     /// from applying, no mailbox has more time down than its lines say, so that those at zero were not hit.
     pub fn applies(terms: &Terms, remedy: &Remedy) -> bool {
-        let is_excused_by_windows = match terms.planned {
+        let is_excused_by_windows = match remedy.planned(terms) {
             Planned::Counts => true,
             Planned::Excused { yearly_allowance_hours, .. } => yearly_allowance_hours.is_none(),
             Planned::FixedHours { .. } => false,
@@ -429,7 +429,7 @@ fn read(
             Ok(_) => Some(What::CountsInPart),
             Err(_) => None,
         };
-        let notice = excuse::notice(window, whole, terms).filter(|notice| notice.enough);
+        let notice = excuse::notice(window, whole, remedy.planned(terms)).filter(|notice| notice.enough);
         let excused = notice.and_then(|notice| notice.announced.intersection(interval));
         let on: Vec<Option<u32>> = match &window.scope {
             Scope::All => vec![None],

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::AssessError;
 use super::assessment::Stay;
+use super::overlay::Home;
 use crate::domain::placement::{MailboxHistory, PlacementEvent};
 use crate::domain::time::{Interval, IntervalSet};
 
@@ -11,8 +12,8 @@ use crate::domain::time::{Interval, IntervalSet};
 #[derive(Debug)]
 pub(super) struct Life<'a> {
     pub mailboxes: Vec<String>,
-    /// Where they lived, sorted.
-    pub stays: Vec<(Interval, &'a str)>,
+    /// Where they lived: one history, or where the account is judged as a whole, those of all its mailboxes.
+    pub homes: Vec<Home<'a>>,
     /// Whether two sources disagree about it in the period.
     pub contested: bool,
 }
@@ -42,35 +43,46 @@ pub(super) fn lives<'a>(
         }
         let (stays, contested) = key.0.clone();
         known.insert(key, lives.len());
-        lives.push(Life { mailboxes: vec![mailbox.mailbox.clone()], stays, contested });
+        lives.push(Life { mailboxes: vec![mailbox.mailbox.clone()], homes: vec![stays], contested });
     }
     Ok(lives)
 }
 
-/// All mailboxes that were there in the period as if they were one.
+/// All mailboxes as one account, which is down while any of them is. Those that were gone before the period are not counted among
+/// its mailboxes, but an outage that reaches into it may have begun with them.
 pub(super) fn as_one<'a>(lives: Vec<Life<'a>>, period: Interval) -> Vec<Life<'a>> {
     let mut one: Option<Life<'a>> = None;
     for life in lives {
-        if !life.stays.iter().any(|(stay, _)| stay.intersection(period).is_some()) {
-            continue;
-        }
-        let whole = one.get_or_insert(Life { mailboxes: Vec::new(), stays: Vec::new(), contested: false });
-        whole.mailboxes.extend(life.mailboxes);
-        whole.stays.extend(life.stays);
-        whole.contested |= life.contested;
+        let is_there = life.is_there(period);
+        let whole = one.get_or_insert(Life { mailboxes: Vec::new(), homes: Vec::new(), contested: false });
+        whole.mailboxes.extend(life.mailboxes.into_iter().filter(|_| is_there));
+        whole.homes.extend(life.homes);
+        whole.contested |= life.contested && is_there;
     }
     one.map(|mut whole| {
         whole.mailboxes.sort();
-        whole.stays.sort_unstable();
-        whole.stays.dedup();
         whole
     })
     .into_iter()
     .collect()
 }
 
+impl<'a> Life<'a> {
+    /// Where they lived, sorted, each stay once.
+    pub fn stays(&self) -> Vec<(Interval, &'a str)> {
+        let mut stays: Vec<(Interval, &'a str)> = self.homes.iter().flatten().copied().collect();
+        stays.sort_unstable();
+        stays.dedup();
+        stays
+    }
+
+    fn is_there(&self, period: Interval) -> bool {
+        self.homes.iter().flatten().any(|(stay, _)| stay.intersection(period).is_some())
+    }
+}
+
 /// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
-type History<'a> = (Vec<(Interval, &'a str)>, bool);
+type History<'a> = (Home<'a>, bool);
 
 /// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
 pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {

@@ -25,7 +25,6 @@ pub(super) struct World<'a> {
     pub period: Interval,
     pub timed: &'a [(Interval, &'a OutageWindow)],
     pub horizon: Interval,
-    pub outside: &'a Outside,
 }
 
 /// One version of the terms, and what of the period it judges.
@@ -55,6 +54,7 @@ pub(super) fn strand(
     blockers: &mut Vec<Blocker>,
 ) -> Result<Strand, AssessError> {
     let inputs = world.inputs;
+    let outside = Outside::of(inputs, (slice.terms, remedy), world.zone, world.horizon, blockers)?;
     let frame = Frame {
         down: &remedy.down,
         capabilities: alone.map_or(remedy.down.capabilities.as_slice(), std::slice::from_ref),
@@ -62,9 +62,9 @@ pub(super) fn strand(
         edges: slice.terms.time.edges,
         span: slice.span,
         began: slice.began,
-        outside: world.outside,
+        outside: &outside,
     };
-    let windows = overlay::laid(world.timed, &frame, inputs, slice.terms, world.period, blockers);
+    let windows = overlay::laid(world.timed, &frame, inputs, remedy.planned(slice.terms), world.period, blockers);
     let own: Vec<&str> = inputs.charges.iter().filter_map(|charge| charge.item.as_deref()).collect();
     let lives = stays::lives(&inputs.mailboxes, world.horizon, slice.span, &own)?;
     let lives = match remedy.per {
@@ -140,8 +140,8 @@ fn group(
     remedy: &Remedy,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Option<Felt>, AssessError> {
-    let judged = overlay::judge(windows, &life.stays, frame);
-    let (stays, existed) = stays::in_period(&life.stays, frame.span);
+    let judged = overlay::judge(windows, &life.homes, frame);
+    let (stays, existed) = stays::in_period(&life.stays(), frame.span);
     if stays.is_empty() {
         return Ok(None);
     }
@@ -198,7 +198,7 @@ fn promised(existed: &IntervalSet, judged: &overlay::Judged, frame: &Frame<'_>, 
         TimePromised::WhileItExisted => (existed.micros(), removed(existed)),
         TimePromised::Minutes(minutes) => (i64::from(minutes) * MINUTE, removed(&whole)),
     };
-    let excused = match &terms.planned {
+    let excused = match remedy.planned(terms) {
         Planned::Excused { removes_from: RemovesFrom::NumeratorAndDenominator, .. } => judged.excused_micros,
         Planned::Excused { removes_from: RemovesFrom::Numerator, .. }
         | Planned::Counts

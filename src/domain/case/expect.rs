@@ -8,7 +8,7 @@ use super::{Case, CaseDifference};
 use crate::domain::assessment::{Assessment, Blocker, Group, Measured, NothingWhy, Outcome, Strand, Verdict};
 use crate::domain::money::Money;
 use crate::domain::ratio::Ratio;
-use crate::domain::receipt::{Receipt, StepName};
+use crate::domain::receipt::{Receipt, StepName, plain};
 use crate::domain::time::{HOUR, MINUTE, SECOND};
 
 /// What must come out. Whatever is given is compared.
@@ -91,6 +91,7 @@ pub struct ExpectStrand {
     pub applies: Option<bool>,
     pub down_minutes: Option<Ratio>,
     pub down_seconds: Option<Ratio>,
+    pub down_hours: Option<Ratio>,
     pub promised_seconds: Option<Ratio>,
     pub uptime_percent: Option<String>,
     pub measured: Option<u64>,
@@ -111,7 +112,10 @@ impl Expect {
         }
         if let Some(strands) = &self.strands {
             let count = |count: usize| count.to_string();
-            compare.text(StepName::Windows, "strands", Some(count(strands.len())), count(sum.strands.len()));
+            let remedies = format!("{} (one for each remedy, or capability judged alone)", sum.strands.len());
+            if strands.len() != sum.strands.len() {
+                compare.text(StepName::Windows, "strands", Some(count(strands.len())), remedies);
+            }
             for (index, (expected, strand)) in strands.iter().zip(&sum.strands).enumerate() {
                 let named = receipt.inputs.agreements.get(strand.agreement);
                 let named = named.and_then(|agreement| agreement.terms.remedies.get(strand.remedy));
@@ -170,8 +174,9 @@ impl Expect {
         };
         compare.day(StepName::Payout, "term_ends", self.term_ends, term);
         if let Some(expected) = self.nothing {
-            let found = nothing.map_or_else(|| "a credit".to_owned(), |why| format!("{why:?}"));
-            compare.text(StepName::Payout, "nothing", Some(format!("{expected:?}")), found);
+            let word = |why: NothingWhy| serde_json::to_value(why).map_or_else(|_| String::new(), |word| plain(&word));
+            let found = nothing.map_or_else(|| "a credit".to_owned(), word);
+            compare.text(StepName::Payout, "nothing", Some(word(expected)), found);
         }
         let listed = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
         compare.text(StepName::Payout, "rights", self.rights.as_deref().map(listed), listed(&sum.rights));
@@ -206,6 +211,7 @@ impl ExpectStrand {
         let down = total.weighted_micros;
         compare.ratio(StepName::Weighted, &name("down_minutes"), self.down_minutes, per(down, MINUTE));
         compare.ratio(StepName::Weighted, &name("down_seconds"), self.down_seconds, per(down, SECOND));
+        compare.ratio(StepName::Weighted, &name("down_hours"), self.down_hours, per(down, HOUR));
         let promised = per(Ratio::whole(total.promised_micros), SECOND);
         compare.ratio(StepName::Measured, &name("promised_seconds"), self.promised_seconds, promised);
         compare.percent(&name("uptime_percent"), self.uptime_percent.as_deref(), total.uptime);

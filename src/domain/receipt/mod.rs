@@ -313,9 +313,10 @@ impl Receipt {
         }
         let (measured, counted) =
             (says::table_minutes(strand.total.measured_micros), says::table_minutes(strand.total.counted_micros));
-        let whose = match strand.total.mailboxes {
-            1 => "together",
-            _ => "for each of the mailboxes that were hit most",
+        let whose = match strand.groups.first() {
+            _ if strand.total.mailboxes == 1 => "together".to_owned(),
+            Some(worst) if worst.mailboxes.len() <= 2 => format!("for {}", says::named(&worst.mailboxes)),
+            Some(_) | None => "for each of the mailboxes that were hit most".to_owned(),
         };
         table.push(format!("  {whose:<52} {measured:>12} {counted:>12}"));
         table
@@ -363,7 +364,8 @@ fn differ(at: &str, says: &Value, recomputed: &Value, into: &mut Vec<Difference>
     }
 }
 
-fn plain(value: &Value) -> String {
+/// A JSON value as people read it.
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::String(text) => text.clone(),

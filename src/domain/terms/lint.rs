@@ -86,12 +86,13 @@ impl Terms {
             }
             Some(_) | None => {}
         }
-        if let Planned::FixedHours { hours, .. } = &self.planned {
+        for (at, planned) in self.all_planned() {
+            let Planned::FixedHours { hours, .. } = planned else { continue };
             if hours.is_empty() {
-                find.add("/planned/hours", "Without hours nothing is excused: write kind: counts.");
+                find.add(format!("{at}/hours"), "Without hours nothing is excused: write kind: counts.");
             }
             for error in Calendar::of_hours(hours.clone()).check() {
-                find.add(error.pointer.replacen("/working_hours", "/planned/hours", 1), error.message);
+                find.add(error.pointer.replacen("/working_hours", &format!("{at}/hours"), 1), error.message);
             }
         }
         let mut kinds = BTreeSet::new();

@@ -18,8 +18,10 @@ impl Terms {
         for (index, pause) in self.clock.pauses.iter().enumerate() {
             need(format!("/clock/pauses/{index}"), &format!("pauses of the kind {}", pause.kind));
         }
-        if let Planned::Excused { yearly_allowance_hours: Some(_), .. } = self.planned {
-            need("/planned/yearly_allowance_hours".to_owned(), "planned work of the whole year");
+        for (at, planned) in self.all_planned() {
+            if let Planned::Excused { yearly_allowance_hours: Some(_), .. } = planned {
+                need(format!("{at}/yearly_allowance_hours"), "planned work of the whole year");
+            }
         }
         if !self.set_off.is_empty() {
             need("/set_off".to_owned(), "what was given for the same time before");
@@ -48,6 +50,13 @@ impl Terms {
 }
 
 impl Terms {
+    /// What is said of announced work, for all remedies and for single ones, with its place.
+    pub(super) fn all_planned(&self) -> Vec<(String, &Planned)> {
+        let own = self.remedies.iter().enumerate();
+        let own = own.filter_map(|(index, one)| Some((format!("/remedies/{index}/planned"), one.planned.as_ref()?)));
+        [("/planned".to_owned(), &self.planned)].into_iter().chain(own).collect()
+    }
+
     /// The circumstances that conditions of these terms speak of.
     pub fn words(&self) -> Vec<&str> {
         let mut words: Vec<&str> = Vec::new();

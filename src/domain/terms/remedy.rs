@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::percent::{Figure, Percent};
+use super::{Planned, Terms};
 use crate::domain::ratio::Ratio;
 use crate::domain::window::Capability;
 
@@ -22,6 +23,9 @@ pub struct Remedy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
     pub down: Down,
+    /// What announced work means for this remedy. Left out where it is what the terms say for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Planned>,
     pub outage_length: OutageLength,
     pub per: Per,
     pub measure: Measure,
@@ -493,6 +497,11 @@ impl Remedy {
             Rule::Any | Rule::All => 1,
             Rule::Each => self.down.capabilities.len(),
         }
+    }
+
+    /// What announced work means here: its own words, or those of the terms.
+    pub fn planned<'a>(&'a self, terms: &'a Terms) -> &'a Planned {
+        self.planned.as_ref().unwrap_or(&terms.planned)
     }
 
     /// Whether it applies under these circumstances.

@@ -14,7 +14,7 @@ use crate::domain::receipt::{Receipt, Step, StepName};
 use crate::domain::remedy::{Measure, Remedy};
 use crate::domain::terms::Terms;
 
-pub(super) use words::{blocker, local, nothing, period, spoken, table_minutes, what, why};
+pub(super) use words::{blocker, local, named, nothing, period, spoken, table_minutes, what, why};
 
 /// All steps of the sum: those of each strand, then those that make one result of them.
 pub(super) fn steps(inputs: &Inputs, sum: &Assessment) -> Vec<Step> {

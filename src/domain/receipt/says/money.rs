@@ -2,7 +2,7 @@
 
 use super::Speaker;
 use super::terms::{Words, due, figure, item, pays, share, when};
-use super::words::{capital, counted, grouped, length, minutes_exact, percent, spoken_exact};
+use super::words::{capital, counted, grouped, length, minutes_exact, named, percent, spoken_exact};
 use crate::domain::assessment::{Measured, Part, Verdict};
 use crate::domain::money::Currency;
 use crate::domain::ratio::Ratio;
@@ -14,6 +14,9 @@ use crate::domain::remedy::{
 
 /// Items that a sentence lists before it only counts the rest.
 const LISTED: usize = 60;
+
+/// Groups of mailboxes whose own sums a sentence tells.
+const GROUPS: usize = 10;
 
 impl Speaker<'_> {
     fn currency(&self) -> Currency {
@@ -48,12 +51,12 @@ impl Speaker<'_> {
         }
     }
 
-    fn whose(&self) -> &'static str {
+    fn whose(&self) -> String {
         match self.remedy.per {
             Per::Mailbox => self.hit_most(),
-            Per::MailboxMinutes => "for the minutes of all mailboxes together",
-            Per::WorstMailbox => "for the account by its worst mailbox",
-            Per::Account => "for the account as a whole",
+            Per::MailboxMinutes => "for the minutes of all mailboxes together".to_owned(),
+            Per::WorstMailbox => "for the account by its worst mailbox".to_owned(),
+            Per::Account => "for the account as a whole".to_owned(),
         }
     }
 
@@ -180,6 +183,7 @@ impl Speaker<'_> {
             }
             Some(_) | None => {}
         }
+        says.extend(self.others(by_uptime));
         if let Some(verdict) = verdict {
             if !self.remedy.limits.is_empty() {
                 says.push(self.limits(verdict));
@@ -202,6 +206,24 @@ impl Speaker<'_> {
                 ("missed", total.missed.to_string()),
             ],
         )
+    }
+
+    /// What the other groups of mailboxes were due, where each is judged alone; of tiers, their uptime says it.
+    fn others(&self, by_uptime: bool) -> Vec<String> {
+        let others = self.strand.groups.iter().skip(1).filter(|group| group.counted_micros > 0).take(GROUPS);
+        others
+            .filter_map(|group| {
+                let verdict = group.verdict.as_ref()?;
+                let who = named(&group.mailboxes);
+                if by_uptime {
+                    let (uptime, paid) = (self.percent(group.uptime), due(&verdict.due, self.currency()));
+                    return Some(format!("{} {uptime} %: {paid}.", capital(&format!("{who}:"))));
+                }
+                let items: Vec<String> =
+                    verdict.items.iter().map(|one| item(one, self.sum.zone, self.currency())).collect();
+                Some(format!("{} {}.", capital(&format!("{who}:")), items.join("; ")))
+            })
+            .collect()
     }
 
     /// What the terms' table says, as far as it matters here.
@@ -271,14 +293,21 @@ impl Speaker<'_> {
                     .collect();
                 format!("By how long it lasted, {}.", rows.join("; "))
             }
-            Schedule::Steps { uptime_below, boundary, first, every_percent, each_further } => format!(
-                "{} {uptime_below} % pays {}, and {} more for every whole {every_percent} % below it; {uptime_below} - {} = {} points.",
-                below(boundary),
-                pays(first, words),
-                pays(each_further, words),
-                self.percent(total.uptime),
-                percent(uptime_below.ratio().minus(total.uptime).unwrap_or(Ratio::ZERO)).shown(6),
-            ),
+            Schedule::Steps { uptime_below, boundary, first, every_percent, each_further } => {
+                let steps = self.whole_steps(total.uptime, uptime_below.ratio(), every_percent.ratio());
+                let uptime = self.percent(total.uptime);
+                let below = below(boundary);
+                format!(
+                    "{} {uptime_below} % {} is paid, and {} more for every whole {every_percent} % further down. {uptime} % is {}.",
+                    capital(below),
+                    pays(first, words),
+                    pays(each_further, words),
+                    match steps.is_positive() {
+                        true => format!("{steps} whole steps down"),
+                        false => format!("no whole step {below}"),
+                    }
+                )
+            }
             Schedule::ByDay { grace, rows, at_most } => {
                 let mut said = Vec::new();
                 if grace.days > 0 {
@@ -435,13 +464,24 @@ impl Speaker<'_> {
         figure(of, self.currency())
     }
 
+    /// How many whole steps of `every` lie between a promise and an uptime.
+    fn whole_steps(&self, uptime: Ratio, promised: Ratio, every: Ratio) -> Ratio {
+        let steps = promised.minus(uptime).and_then(|lost| lost.over(every));
+        steps.map_or(Ratio::ZERO, |steps| Ratio::whole(steps.floor().max(0)))
+    }
+
     /// Three places, or as many more as it takes not to look like a threshold that it is not.
     fn percent(&self, uptime: Ratio) -> String {
         let thresholds: Vec<Ratio> = match &self.remedy.schedule {
             Schedule::TiersByUptime { tiers, .. } => {
                 tiers.iter().map(|tier| percent(tier.uptime_below.ratio())).collect()
             }
-            Schedule::Steps { uptime_below, .. } => vec![percent(uptime_below.ratio())],
+            Schedule::Steps { uptime_below, every_percent, .. } => {
+                let (promised, every) = (percent(uptime_below.ratio()), percent(every_percent.ratio()));
+                let steps = self.whole_steps(uptime, uptime_below.ratio(), every_percent.ratio());
+                let at = |steps: Ratio| every.times(steps).and_then(|down| promised.minus(down)).unwrap_or(promised);
+                vec![promised, at(steps), at(steps.plus(Ratio::ONE).unwrap_or(steps))]
+            }
             Schedule::Always { .. } | Schedule::BandsByLength { .. } | Schedule::ByDay { .. } => Vec::new(),
         };
         let exact = percent(uptime);

@@ -1,7 +1,7 @@
 //! The steps in time: which windows, what of them counts, and how much time that is.
 
 use super::Speaker;
-use super::words::{capital, counted, grouped, length, local, minutes_exact, period, some, spoken, spoken_long};
+use super::words::{capital, counted, grouped, length, local, minutes_exact, named, period, some, spoken, spoken_long};
 use crate::domain::assessment::{Line, Why};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
@@ -132,14 +132,14 @@ impl Speaker<'_> {
         let says = if overlap > 0 {
             format!(
                 "{}, the records add up to {}; {} of it lies in two records and counts once.",
-                capital(self.hit_most()),
+                capital(&self.hit_most()),
                 spoken(measured),
                 spoken(overlap)
             )
         } else {
             format!(
                 "{}, the records add up to {}, and no minute of it counts for two records.",
-                capital(self.hit_most()),
+                capital(&self.hit_most()),
                 spoken(measured)
             )
         };
@@ -156,7 +156,7 @@ impl Speaker<'_> {
             RemovesFrom::Numerator => "",
             RemovesFrom::NumeratorAndDenominator => ", and is taken out of the time promised too",
         };
-        let mut says = vec![match &self.terms.planned {
+        let mut says = vec![match self.remedy.planned(self.terms) {
             Planned::Counts => "Planned work counts like any outage.".to_owned(),
             Planned::Excused { minimum_notice_hours, removes_from, overrun, yearly_allowance_hours } => {
                 let as_far = match overrun {
@@ -192,12 +192,15 @@ impl Speaker<'_> {
         says.extend(self.strand.lines.iter().enumerate().filter_map(|(index, line)| {
             let notice = line.notice?;
             Some(format!(
-                "Record {}: announced {} for {} to {}, {} ahead{}.",
+                "Record {}: announced {} for {} to {}, {}{}.",
                 index + 1,
                 local(notice.announced_at, self.sum.zone),
                 local(notice.announced.start(), self.sum.zone),
                 local(notice.announced.end(), self.sum.zone),
-                spoken_long(notice.notice_micros),
+                match notice.notice_micros {
+                    0.. => format!("{} ahead", spoken_long(notice.notice_micros)),
+                    _ => format!("{} after it was to begin", spoken_long(-notice.notice_micros)),
+                },
                 if notice.enough { "" } else { ", which does not excuse it" }
             ))
         }));
@@ -330,8 +333,11 @@ impl Speaker<'_> {
     }
 
     /// Whose minutes the records are.
-    pub(super) fn hit_most(&self) -> &'static str {
-        if self.strand.total.mailboxes == 1 { "for the mailbox" } else { "for the mailboxes that were hit most" }
+    pub(super) fn hit_most(&self) -> String {
+        match self.strand.groups.first() {
+            Some(worst) if worst.mailboxes.len() <= 2 => format!("for {}", named(&worst.mailboxes)),
+            Some(_) | None => "for the mailboxes that were hit most".to_owned(),
+        }
     }
 
     fn worst_lines(&self) -> impl Iterator<Item = &Line> {

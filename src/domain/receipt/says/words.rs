@@ -46,7 +46,7 @@ pub(in crate::domain) fn what(line: &Line) -> String {
         Impact::Delayed { .. } => "slow".to_owned(),
         Impact::Degraded { .. } => format!("{} in part", line.capability.0),
     };
-    if line.notice.is_some() { "planned".to_owned() } else { impact }
+    if line.notice.is_some_and(|notice| notice.enough) { "planned".to_owned() } else { impact }
 }
 
 /// Why time of a line did not count, in a few words.
@@ -89,6 +89,15 @@ pub(in crate::domain) fn period(period: ServicePeriod) -> String {
         ServicePeriod::Days { from, to } => {
             format!("{} to {}", from.format("%-d %B %Y"), to.pred_opt().unwrap_or(to).format("%-d %B %Y"))
         }
+    }
+}
+
+/// One or two mailboxes by their names, more by their number.
+pub(in crate::domain) fn named(mailboxes: &[String]) -> String {
+    match mailboxes {
+        [one] => one.clone(),
+        [one, other] => format!("{one} and {other}"),
+        several => counted(several.len(), "mailbox"),
     }
 }
 
