@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::assessment::Measured;
-use super::overlay::{Outage, Severity};
+use super::laid::Severity;
+use super::overlay::Outage;
 use super::{AssessError, Event, Sample};
 use crate::domain::calendar::Calendar;
 use crate::domain::period::Zone;

@@ -9,6 +9,7 @@ mod base;
 mod combine;
 mod due;
 mod excuse;
+mod laid;
 mod measure;
 mod overlay;
 mod pay;
@@ -222,7 +223,7 @@ pub fn assess(inputs: &Inputs) -> Result<Assessment, AssessError> {
     }
     let zone = zone(inputs, terms);
     let period = inputs.period.interval(zone);
-    let (timed, horizon) = overlay::timed(inputs, period)?;
+    let (timed, horizon) = laid::timed(inputs, period)?;
     let mut blockers = Vec::new();
     if inputs.as_of < period.end() {
         blockers.push(Blocker::PeriodNotOver { ends: period.end() });

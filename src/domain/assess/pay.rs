@@ -6,8 +6,8 @@ use chrono::NaiveDate;
 
 use super::AssessError;
 use super::assessment::{Due, Item, Measured, Verdict};
+use super::laid::Severity;
 use super::measure::Thing;
-use super::overlay::Severity;
 use crate::domain::money::{Currency, Money, Rounding};
 use crate::domain::percent::Percent;
 use crate::domain::ratio::{Overflow, Ratio};

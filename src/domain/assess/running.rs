@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::AssessError;
-use super::{excuse, overlay, stays};
+use super::{excuse, laid, stays};
 use crate::domain::ids::WindowId;
 use crate::domain::placement::MailboxHistory;
 use crate::domain::ratio::Ratio;
@@ -424,7 +424,7 @@ fn read(
             capabilities.push(Taken { takes: takes().map(|(one, _)| one).collect(), excused_by: Vec::new() });
             names.len() - 1
         });
-        let counts = match overlay::weight(window, &remedy.down) {
+        let counts = match laid::weight(window, &remedy.down) {
             Ok(weight) if weight == Ratio::ONE => Some(What::Counts),
             Ok(_) => Some(What::CountsInPart),
             Err(_) => None,

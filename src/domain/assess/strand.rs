@@ -5,8 +5,9 @@ use std::cmp::{Ordering, Reverse};
 use super::assessment::{Blocker, Group, GroupLine, Line, Strand, Total, Uncounted, Why};
 use super::due::{Judge, Paid};
 use super::excuse::{self, Outside};
+use super::laid::{self, Laid};
 use super::measure::{self, Ground};
-use super::overlay::{self, Frame, Laid, Outage};
+use super::overlay::{self, Frame, Outage};
 use super::pay;
 use super::stays::{self, Life};
 use super::{AssessError, Inputs};
@@ -64,7 +65,7 @@ pub(super) fn strand(
         began: slice.began,
         outside: &outside,
     };
-    let windows = overlay::laid(world.timed, &frame, inputs, remedy.planned(slice.terms), world.period, blockers);
+    let windows = laid::laid(world.timed, &frame, inputs, remedy.planned(slice.terms), world.period, blockers);
     let own: Vec<&str> = inputs.charges.iter().filter_map(|charge| charge.item.as_deref()).collect();
     let lives = stays::lives(&inputs.mailboxes, world.horizon, slice.span, &own)?;
     let lives = match remedy.per {
