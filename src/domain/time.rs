@@ -228,6 +228,11 @@ impl IntervalSet {
         IntervalSet(left)
     }
 
+    /// Whether any of it lies in `interval`.
+    pub fn meets(&self, interval: Interval) -> bool {
+        self.0.iter().any(|one| one.intersection(interval).is_some())
+    }
+
     pub fn clipped(&self, to: Interval) -> IntervalSet {
         self.intersection(&IntervalSet(vec![to]))
     }

@@ -439,3 +439,10 @@ pub enum Blocker {
     /// The terms need this holiday calendar, and it was not given.
     CalendarMissing { calendar: String },
 }
+
+/// Adds what holds the account back, once.
+pub(super) fn hold_back(blockers: &mut Vec<Blocker>, blocker: Blocker) {
+    if !blockers.contains(&blocker) {
+        blockers.push(blocker);
+    }
+}

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use chrono::{Days, NaiveDate};
 
-use super::assessment::{Assessment, Blocker, NothingWhy, Outcome, Strand};
+use super::assessment::{Assessment, Blocker, NothingWhy, Outcome, Strand, hold_back};
 use super::base::Charged;
 use super::{AssessError, Inputs};
 use crate::domain::money::Money;
@@ -140,9 +140,7 @@ fn capped_money(due: Ratio, inputs: &Inputs, terms: &Terms, blockers: &mut Vec<B
                     continue;
                 }
                 let Some(history) = &inputs.history else {
-                    if !blockers.contains(&Blocker::HistoryMissing) {
-                        blockers.push(Blocker::HistoryMissing);
-                    }
+                    hold_back(blockers, Blocker::HistoryMissing);
                     continue;
                 };
                 Money::zero(inputs.account.currency).plus(history.paid_before)?;

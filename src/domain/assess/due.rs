@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::AssessError;
-use super::assessment::{Blocker, Fees, Group, Part, Verdict};
+use super::assessment::{Blocker, Fees, Group, Part, Verdict, hold_back};
 use super::base::{Charged, Needed};
 use super::measure::{self, Felt, Ground, Thing};
 use super::overlay::Outage;
 use super::pay::{self, Means};
-use super::strand::{Slice, World};
+use super::strand::{self, Slice, World};
 use crate::domain::money::Money;
 use crate::domain::ratio::{Overflow, Ratio};
-use crate::domain::remedy::{Base, FeeOf, Measure, Per, Remedy, Schedule};
+use crate::domain::remedy::{Base, FeeOf, Measure, Per, Remedy};
 use crate::domain::terms::{Payout, RoundingPoint};
 
 /// What a strand pays.
@@ -135,14 +135,7 @@ impl Judge<'_> {
         };
         let fee = fees.as_ref().map_or(Ratio::ZERO, |fees| fees.whole);
         let (verdict, _) = pay::verdict(self.remedy, &things, self.means(fee))?;
-        let row = verdict.items.first().and_then(|item| item.row);
-        let tier = match self.remedy.schedule {
-            Schedule::TiersByUptime { .. } => row,
-            Schedule::Always { .. }
-            | Schedule::BandsByLength { .. }
-            | Schedule::Steps { .. }
-            | Schedule::ByDay { .. } => None,
-        };
+        let tier = strand::tier(uptime, &self.remedy.schedule)?;
         let mut paid =
             Paid { whole: Some(Whole { promised_micros, down_micros, uptime, tier }), fees, ..Paid::default() };
         if !verdict.due.is_nothing() {
@@ -225,9 +218,7 @@ impl Judge<'_> {
                 let charged = Charged::of(&inputs.charges, self.days(), *tax, inputs.account.currency)?;
                 let (fees, found) = charged.fees(charges, needed)?;
                 for blocker in found {
-                    if !blockers.contains(&blocker) {
-                        blockers.push(blocker);
-                    }
+                    hold_back(blockers, blocker);
                 }
                 Ok(fees)
             }

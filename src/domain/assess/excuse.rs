@@ -1,7 +1,7 @@
 //! Time that does not count whatever failed in it: planned work, fixed hours, pauses, hours without a promise, and time
 //! before the customer reported it.
 
-use super::assessment::{Blocker, Notice, Why};
+use super::assessment::{Blocker, Notice, Why, hold_back};
 use super::{AssessError, Inputs};
 use crate::domain::calendar::Calendar;
 use crate::domain::period::Zone;
@@ -76,13 +76,12 @@ impl Outside {
 
     /// Why nothing counts at `at`, an interval between two edges; none where it may.
     pub fn why(&self, at: Interval) -> Option<Why> {
-        let covers = |time: &IntervalSet| time.intervals().iter().any(|cut| cut.intersection(at).is_some());
-        self.cuts.iter().find(|(time, _)| covers(time)).map(|(_, why)| *why)
+        self.cuts.iter().find(|(time, _)| time.meets(at)).map(|(_, why)| *why)
     }
 
     /// Whether the time is taken out of the denominator already.
     pub fn is_removed(&self, at: Interval) -> bool {
-        self.removed.intervals().iter().any(|cut| cut.intersection(at).is_some())
+        self.removed.meets(at)
     }
 }
 
@@ -91,10 +90,7 @@ pub(super) fn calendar<'a>(inputs: &'a Inputs, terms: &Terms, blockers: &mut Vec
     let name = terms.time.calendar.as_deref().unwrap_or_default();
     let found = inputs.calendars.iter().find(|calendar| calendar.name == name);
     if found.is_none() {
-        let missing = Blocker::CalendarMissing { calendar: name.to_owned() };
-        if !blockers.contains(&missing) {
-            blockers.push(missing);
-        }
+        hold_back(blockers, Blocker::CalendarMissing { calendar: name.to_owned() });
     }
     found
 }
@@ -131,9 +127,7 @@ pub(super) fn within_allowance(
         return;
     }
     let Some(history) = &inputs.history else {
-        if !blockers.contains(&Blocker::HistoryMissing) {
-            blockers.push(Blocker::HistoryMissing);
-        }
+        hold_back(blockers, Blocker::HistoryMissing);
         return;
     };
     let mut left = (i64::from(*hours) * HOUR - history.excused_this_year_micros).max(0);

@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::assessment::{Blocker, Group, GroupLine, Line, Strand, Total, Uncounted, Why};
+use super::assessment::{Blocker, Group, GroupLine, Line, Strand, Total, Uncounted, Why, hold_back};
 use super::due::{Judge, Paid};
 use super::excuse::{self, Outside};
 use super::laid::{self, Laid};
@@ -149,9 +149,7 @@ fn group(
     if life.contested {
         for mailbox in &life.mailboxes {
             let contested = Blocker::ContestedPlacement { mailbox: mailbox.clone() };
-            if !blockers.contains(&contested) {
-                blockers.push(contested);
-            }
+            hold_back(blockers, contested);
         }
     }
     let promised_micros = promised(&existed, &judged, frame, terms, remedy);
@@ -309,9 +307,7 @@ fn window_blockers(lines: &[Line], windows: &[Laid<'_>], blockers: &mut Vec<Bloc
         }
     }
     for blocker in found {
-        if !blockers.contains(&blocker) {
-            blockers.push(blocker);
-        }
+        hold_back(blockers, blocker);
     }
 }
 
