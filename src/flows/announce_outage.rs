@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::take_alerts::record;
+use super::refold::record;
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::is_name;

@@ -33,6 +33,7 @@ pub mod propose_credit_run;
 pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;
+pub mod refold;
 pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod set_up_operator;

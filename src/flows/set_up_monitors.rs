@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::take_alerts::{ChangedWindow, Evidence, groups_of, record, refold_in};
+use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::Monitors;

@@ -3,24 +3,21 @@
 //! The raw bytes are durable before anything is judged. Everything else is one transaction: observations, heartbeats,
 //! windows and audit rows, or none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
+use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
-use crate::domain::fold::fold;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Mapping, Meaning, is_name};
-use crate::domain::observation::{Delivery, Observation, ObservationKey};
-use crate::domain::reconcile::{Standing, reconcile};
+use crate::domain::observation::{Delivery, ObservationKey};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
-use crate::domain::window::{OutageWindow, WindowState};
-use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, audit, evidence, monitors, observations, windows};
+use crate::store::{Error, Tx, evidence, monitors, observations};
 
 /// What became of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -52,21 +49,6 @@ pub struct UnmappedAlert {
     pub alertname: String,
     #[schema(example = "no rule says what alert \"DiskFull\" of this source means")]
     pub why: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct ChangedWindow {
-    #[schema(value_type = uuid::Uuid)]
-    pub id: WindowId,
-    #[schema(example = 1)]
-    pub version: i32,
-    #[schema(value_type = String)]
-    pub start: Instant,
-    /// Null while it goes on, or where its end is not known.
-    #[schema(value_type = Option<String>)]
-    pub end: Option<Instant>,
-    /// Whether it is none any more: its alerts are part of another.
-    pub retracted: bool,
 }
 
 /// Takes one delivery, `raw` as it came and `delivery` as it was read. The source is the one that the token names. Refuses a
@@ -157,109 +139,4 @@ async fn proven_by_heartbeat(
     };
     let ended = observations::ended_near(tx, source, now, gap).await?;
     Ok(groups_of(mapping, source, &ended))
-}
-
-/// The groups that `told` speaks of.
-pub(super) fn groups_of(mapping: &Mapping, source: &str, told: &[Observation]) -> BTreeSet<Group> {
-    told.iter()
-        .filter_map(|observation| match mapping.meaning(source, observation) {
-            Ok(Meaning::Outage { group, .. }) => Some(group),
-            Ok(Meaning::Heartbeat | Meaning::Ignored) | Err(_) => None,
-        })
-        .collect()
-}
-
-/// What a refold works with.
-#[derive(Debug)]
-pub(super) struct Evidence<'a> {
-    pub mapping: &'a Mapping,
-    /// Who is named as the maker of new versions: the source that told something.
-    pub by: &'a str,
-    pub actor: &'a Actor,
-    /// The evidence stamp, which this transaction holds.
-    pub recorded_at: Instant,
-    pub now: Instant,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Changed {
-    pub windows: Vec<ChangedWindow>,
-    pub conflicts: BTreeSet<WindowId>,
-}
-
-/// Folds everything that is known of `group` and writes what changes. `news` are the observations that are new: those that
-/// belong to a window that a person made are conflicts.
-pub(super) async fn refold_in(
-    tx: &mut Tx,
-    evidence: &Evidence<'_>,
-    group: &Group,
-    news: &BTreeSet<ObservationKey>,
-) -> Result<Changed, Error> {
-    let mapping = evidence.mapping;
-    let statements = observations::of_group(tx, group, mapping).await?;
-    let links = observations::windows_of(tx, statements.iter().map(|one| &one.key)).await?;
-    let linked: BTreeSet<WindowId> = links.values().copied().collect();
-    let mut standing = standing(tx, &linked).await?;
-    let judged = |key: &ObservationKey| {
-        links.get(key).filter(|id| standing.get(*id).is_some_and(|one: &Standing| !one.by_machine)).copied()
-    };
-    let contested: BTreeSet<WindowId> = news.iter().filter_map(judged).collect();
-    let (_, open): (Vec<_>, Vec<_>) = statements.into_iter().partition(|one| judged(&one.key).is_some());
-    let liveness = observations::liveness(tx, &open, mapping).await?;
-    let folded = fold(&open, &liveness);
-    let missing: BTreeSet<WindowId> = folded.iter().map(|one| one.id).filter(|id| !standing.contains_key(id)).collect();
-    standing.extend(self::standing(tx, &missing).await?);
-    let scope = |at| mapping.scope_at(&group.component, at);
-    let plan = reconcile(group, &folded, &standing, &links, scope, evidence.by, evidence.now);
-
-    let mut changed = Changed { windows: Vec::new(), conflicts: contested };
-    changed.conflicts.extend(plan.conflicts);
-    for window in &plan.versions {
-        save(tx, evidence, window).await?;
-        changed.windows.push(ChangedWindow {
-            id: window.id,
-            version: window.version,
-            start: window.start,
-            end: window.end,
-            retracted: window.is_retracted(),
-        });
-    }
-    for (window, keys) in &plan.links {
-        let keys: Vec<&ObservationKey> = keys.iter().collect();
-        observations::link(tx, &keys, *window, evidence.recorded_at).await?;
-    }
-    Ok(changed)
-}
-
-async fn standing(tx: &mut Tx, ids: &BTreeSet<WindowId>) -> Result<BTreeMap<WindowId, Standing>, Error> {
-    let ids: Vec<WindowId> = ids.iter().copied().collect();
-    let latest = windows::latest_of(tx, &ids).await?;
-    let standing =
-        |one: windows::Recorded| (one.window.id, Standing { window: one.window, by_machine: one.by_machine });
-    Ok(latest.into_iter().map(standing).collect())
-}
-
-async fn save(tx: &mut Tx, evidence: &Evidence<'_>, window: &OutageWindow) -> Result<(), Error> {
-    let incident = windows::latest(tx, window.id).await?.and_then(|before| before.incident);
-    let recorder = Recorder::Machine(evidence.by);
-    windows::insert_version(tx, window, incident.as_deref(), evidence.recorded_at, recorder).await?;
-    let action = match &window.state {
-        WindowState::Provisional | WindowState::Confirmed { .. } => "outage.observe",
-        WindowState::Retracted { .. } => "outage.join",
-    };
-    let detail = json!({ "version": window.version, "start": window.start, "end": window.end });
-    record(tx, evidence.actor, action, &window.id.to_string(), detail, evidence.now).await
-}
-
-/// Writes an audit row about no account.
-pub(super) async fn record(
-    tx: &mut Tx,
-    actor: &Actor,
-    action: &str,
-    subject: &str,
-    detail: serde_json::Value,
-    at: Instant,
-) -> Result<(), Error> {
-    let entry = audit::Entry { account: audit::NO_ACCOUNT, actor, action, subject, detail, at };
-    audit::record(tx, &entry).await.map(|_| ())
 }
