@@ -11,7 +11,7 @@ use super::{Error, evidence};
 use crate::domain::fold::{Liveness, Statement};
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Mapping};
-use crate::domain::observation::{Observation, ObservationKey};
+use crate::domain::observation::{Observation, ObservationKey, Rejected, Said};
 use crate::domain::time::{Instant, SECOND};
 
 /// Keeps the bytes as they came. The same bytes again change nothing.
@@ -37,8 +37,56 @@ pub async fn keep_delivery(
     Ok(())
 }
 
-/// Records what is new of `observations`, and gives back which: an alert that was never told, or one that was not told
-/// with this end. The evidence stamp must be held, so that nobody records the same at the same time.
+/// Keeps what is wrong with alerts of a delivery. The same again changes nothing.
+pub async fn keep_rejected(
+    conn: &mut PgConnection,
+    source: &str,
+    sha256: &[u8; 32],
+    rejected: &[Rejected],
+    received_at: Instant,
+) -> Result<(), Error> {
+    let pointers: Vec<&str> = rejected.iter().map(|one| one.pointer.as_str()).collect();
+    let messages: Vec<&str> = rejected.iter().map(|one| one.message.as_str()).collect();
+    sqlx::query(
+        r"INSERT INTO rejected_alert (source, sha256, pointer, received_at, message)
+          SELECT $1, $2, wrong.pointer, $3, wrong.message
+          FROM UNNEST($4::text[], $5::text[]) AS wrong (pointer, message)
+          ON CONFLICT ON CONSTRAINT rejected_alert_pkey DO NOTHING",
+    )
+    .bind(source)
+    .bind(sha256)
+    .bind(received_at.utc())
+    .bind(pointers)
+    .bind(messages)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Which of `observations` were told before as something else that failed.
+pub async fn told_otherwise(
+    conn: &mut PgConnection,
+    observations: &BTreeMap<ObservationKey, &Observation>,
+) -> Result<Vec<ObservationKey>, Error> {
+    let (sources, fingerprints, starts) = columns(observations.keys());
+    let said: Vec<Option<Json<&Said>>> = observations.values().map(|one| one.said.as_ref().map(Json)).collect();
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        r"SELECT DISTINCT known.source, known.fingerprint, known.starts_at
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::jsonb[]) AS told (source, fingerprint, starts_at, said)
+          JOIN observation known USING (source, fingerprint, starts_at)
+          WHERE known.said IS DISTINCT FROM told.said",
+    )
+    .bind(sources)
+    .bind(fingerprints)
+    .bind(starts)
+    .bind(said)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
+}
+
+/// Records what is new of `observations`, and gives back which: an alert that was never told, or one that was not told with
+/// this end or as seen at this time. The evidence stamp must be held, so that nobody records the same at the same time.
 pub async fn insert_new(
     conn: &mut PgConnection,
     observations: &BTreeMap<ObservationKey, &Observation>,
@@ -50,15 +98,21 @@ pub async fn insert_new(
     let names: Vec<&str> = observations.values().map(|one| one.name.as_str()).collect();
     let labels: Vec<Json<&BTreeMap<String, String>>> = observations.values().map(|one| Json(&one.labels)).collect();
     let ends: Vec<Option<DateTime<Utc>>> = observations.values().map(|one| one.ends_at.map(Instant::utc)).collect();
+    let seen: Vec<Option<DateTime<Utc>>> = observations.values().map(|one| one.observed_at.map(Instant::utc)).collect();
+    let said: Vec<Option<Json<&Said>>> = observations.values().map(|one| one.said.as_ref().map(Json)).collect();
     let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
-        r"INSERT INTO observation (source, fingerprint, starts_at, recorded_at, name, labels, ends_at, sha256)
-          SELECT told.source, told.fingerprint, told.starts_at, $7, told.name, told.labels, told.ends_at, $8
-          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[], $6::timestamptz[])
-              AS told (source, fingerprint, starts_at, name, labels, ends_at)
+        r"INSERT INTO observation
+              (source, fingerprint, starts_at, recorded_at, name, labels, ends_at, sha256, observed_at, said)
+          SELECT told.source, told.fingerprint, told.starts_at, $7, told.name, told.labels, told.ends_at, $8,
+              told.observed_at, told.said
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[], $6::timestamptz[],
+                  $9::timestamptz[], $10::jsonb[])
+              AS told (source, fingerprint, starts_at, name, labels, ends_at, observed_at, said)
           WHERE NOT EXISTS (
               SELECT FROM observation known
               WHERE known.source = told.source AND known.fingerprint = told.fingerprint
-                AND known.starts_at = told.starts_at AND known.ends_at IS NOT DISTINCT FROM told.ends_at)
+                AND known.starts_at = told.starts_at AND known.ends_at IS NOT DISTINCT FROM told.ends_at
+                AND known.observed_at IS NOT DISTINCT FROM told.observed_at)
           RETURNING source, fingerprint, starts_at",
     )
     .bind(sources)
@@ -69,6 +123,8 @@ pub async fn insert_new(
     .bind(ends)
     .bind(recorded_at.utc())
     .bind(sha256)
+    .bind(seen)
+    .bind(said)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
@@ -171,7 +227,7 @@ pub async fn ended_near(
 ) -> Result<Vec<Observation>, Error> {
     let gap = i64::from(gap_seconds) * SECOND;
     let rows = sqlx::query_as(
-        r"SELECT DISTINCT fingerprint, name, labels, starts_at, ends_at FROM observation
+        r"SELECT DISTINCT fingerprint, name, labels, starts_at, ends_at, observed_at, said FROM observation
           WHERE source = $1 AND ends_at BETWEEN $2 AND $3",
     )
     .bind(source)
@@ -185,7 +241,8 @@ pub async fn ended_near(
 /// Every alert that `source` ever told under `name`, once: for a rule that is new.
 pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Result<Vec<Observation>, Error> {
     let rows = sqlx::query_as(
-        r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at FROM observation
+        r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at, observed_at, said
+          FROM observation
           WHERE source = $1 AND name = $2 ORDER BY fingerprint, starts_at, recorded_at DESC",
     )
     .bind(source)
@@ -241,15 +298,27 @@ pub async fn link(
     Ok(())
 }
 
-type ObservationRow = (String, String, Json<BTreeMap<String, String>>, DateTime<Utc>, Option<DateTime<Utc>>);
+pub(super) type ObservationRow = (
+    String,
+    String,
+    Json<BTreeMap<String, String>>,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    Option<DateTime<Utc>>,
+    Option<Json<Said>>,
+);
 
-fn observation((fingerprint, name, Json(labels), starts_at, ends_at): ObservationRow) -> Result<Observation, Error> {
+pub(super) fn observation(
+    (fingerprint, name, Json(labels), starts_at, ends_at, observed_at, said): ObservationRow,
+) -> Result<Observation, Error> {
     Ok(Observation {
         fingerprint,
         name,
         labels,
         starts_at: evidence::instant(starts_at, "observation.starts_at")?,
         ends_at: ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?,
+        observed_at: observed_at.map(|at| evidence::instant(at, "observation.observed_at")).transpose()?,
+        said: said.map(|Json(said)| said),
     })
 }
 
