@@ -1,15 +1,8 @@
--- Why: sources that say by themselves what failed and when they saw it (generic JSON and CSV, CloudEvents), and alerts of a
--- delivery that say nothing which can be held to be true: their neighbours are taken, and they are listed for operations.
+-- Why: alerts of a delivery that say nothing which can be held to be true. Their neighbours are taken, and they are listed for
+-- operations beside the alerts that mean nothing yet, of which the last are looked at.
 -- Reference table, insert-only, as all evidence.
--- Locks: `observation` exclusively for a moment, to add columns that are empty, and against writes while its two indexes are
--- built: about a second for a million rows.
+-- Locks: `observation` against writes while its index is built: about a second for a million rows.
 
-ALTER TABLE observation
-    -- When the source saw it, where it says so: of several statements about one alert, the latest holds.
-    ADD COLUMN observed_at timestamptz,
-    -- domain/observation.rs `Said`: what failed, where the source says it in its own words. Null where a rule has to say.
-    ADD COLUMN said jsonb;
-CREATE INDEX observation_by_said ON observation USING hash (said) WHERE said IS NOT NULL;
 CREATE INDEX observation_by_recorded ON observation (recorded_at);
 
 -- What is wrong with one alert of a delivery. The bytes are in `delivery`.

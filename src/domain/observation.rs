@@ -31,27 +31,33 @@ pub struct Observation {
     pub starts_at: Instant,
     /// None while it fires.
     pub ends_at: Option<Instant>,
-    /// When the source saw this, where it says so. Of several statements about one alert the latest then holds, even where it
-    /// says an earlier end.
+    /// When the source says that it saw this. Where every version of an observation says so, the one seen last holds, even
+    /// if it ends earlier; else the one with the latest end.
     pub observed_at: Option<Instant>,
-    /// What failed, in the source's own words: such an alert needs no rule.
+    /// What failed, where the source says so by itself. None: a rule says it.
     pub said: Option<Said>,
 }
 
-/// What a source says of an outage by itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What failed, in our own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Said {
-    pub failed: Failed,
+    pub about: About,
     pub capability: Capability,
     pub impact: Impact,
 }
 
-/// What failed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What an observation is about.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
-pub enum Failed {
+pub enum About {
+    /// Every mailbox.
+    All,
+    /// A component, by name.
     Component(String),
+    /// A shard, by name.
     Shard(String),
 }
 

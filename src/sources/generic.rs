@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Format;
 use super::alerts::{each, label};
 use super::json::{self, Fields};
-use crate::domain::observation::{Delivery, Failed, Names, Observation, Rejected, Said};
+use crate::domain::observation::{About, Delivery, Names, Observation, Rejected, Said};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
 use crate::domain::window::{Capability, Impact};
@@ -110,11 +110,11 @@ pub(super) fn event(event: &Fields<'_>, observed_at: Option<Instant>) -> Result<
         return Err(event.wrong("end", "the end must be after the start"));
     }
     if let Some(said) = &said {
-        let (what, which) = match &said.failed {
-            Failed::Component(component) => ("component", component),
-            Failed::Shard(shard) => ("shard", shard),
-        };
-        labels.insert(what.to_owned(), which.clone());
+        match &said.about {
+            About::All => {}
+            About::Component(component) => drop(labels.insert("component".to_owned(), component.clone())),
+            About::Shard(shard) => drop(labels.insert("shard".to_owned(), shard.clone())),
+        }
         labels.insert("capability".to_owned(), said.capability.0.clone());
     }
     let (fingerprint, name) = (event_id.to_owned(), name.to_owned());
@@ -123,21 +123,21 @@ pub(super) fn event(event: &Fields<'_>, observed_at: Option<Instant>) -> Result<
 
 fn said(event: &Fields<'_>) -> Result<Said, Rejected> {
     let named = |field: &str, text: &str| check_id(text).map_err(|message| event.wrong(field, message));
-    let failed = match (event.may("component")?, event.may("shard")?) {
+    let about = match (event.may("component")?, event.may("shard")?) {
         (Some(component), None) => {
             named("component", component)?;
-            Failed::Component(component.to_owned())
+            About::Component(component.to_owned())
         }
         (None, Some(shard)) => {
             named("shard", shard)?;
-            Failed::Shard(shard.to_owned())
+            About::Shard(shard.to_owned())
         }
         (None, None) => return Err(event.wrong("component", "component is missing; a shard may stand in its place")),
         (Some(_), Some(_)) => return Err(event.wrong("shard", "name a component or a shard, not both")),
     };
     let capability = Capability(event.need("capability")?.to_owned());
     capability.check().map_err(|message| event.wrong("capability", message))?;
-    Ok(Said { failed, capability, impact: impact(event)? })
+    Ok(Said { about, capability, impact: impact(event)? })
 }
 
 const IMPACT: &str =
@@ -211,7 +211,7 @@ mod tests {
         let told = read(&body());
         assert_eq!(told.fingerprint, "mx-07/2026-10-12");
         let said = told.said.unwrap();
-        assert_eq!(said.failed, Failed::Shard("mx-07".to_owned()));
+        assert_eq!(said.about, About::Shard("mx-07".to_owned()));
         assert_eq!((said.capability.0.as_str(), said.impact), ("receive", Impact::Full));
         assert_eq!(told.observed_at, Some(Instant::parse("2026-10-13T15:11:00Z").unwrap()));
         let mut open = body();
