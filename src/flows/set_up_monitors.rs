@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
-use crate::domain::monitors::Monitors;
+use crate::domain::monitors::{Group, Monitors};
 use crate::domain::time::Instant;
 use crate::store::{Error, evidence, monitors, observations};
 
@@ -25,11 +25,15 @@ pub struct SetUp {
     pub rules: usize,
     #[schema(example = 4)]
     pub components: usize,
+    #[schema(example = 0)]
+    pub labels: usize,
     /// Outages that are new or changed because of it.
     pub windows: Vec<ChangedWindow>,
     /// Outages that a person made and that alerts with a new meaning touch.
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub conflicts: Vec<WindowId>,
+    /// What is right and may still not be meant.
+    pub warnings: Vec<String>,
 }
 
 /// Records what is new in `document`. Refuses one that contradicts itself, naming each line.
@@ -50,7 +54,12 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     for component in &document.components {
         set_up.components += usize::from(monitors::put_component(&mut tx, component, recorded_at).await?);
     }
-    if set_up == SetUp::default() {
+    for map in &document.labels {
+        set_up.labels += usize::from(monitors::put_label_map(&mut tx, map, recorded_at).await?);
+    }
+    let is_news = set_up != SetUp::default();
+    set_up.warnings = document.warnings();
+    if !is_news {
         return Ok(set_up);
     }
     let mapping = monitors::mapping(&mut tx).await?;
@@ -59,6 +68,7 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         let told = observations::of_rule(&mut tx, source, name).await?;
         groups.extend(groups_of(&mapping, source, &told));
     }
+    groups.extend(observations::everything_said(&mut tx).await?.into_iter().map(Group::from));
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
     let mut conflicts = BTreeSet::new();
     for group in groups {
@@ -67,7 +77,9 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         conflicts.extend(changed.conflicts);
     }
     set_up.conflicts = conflicts.into_iter().collect();
-    let detail = json!({ "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components });
+    let detail = json!({
+        "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components, "labels": set_up.labels,
+    });
     record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
     tx.commit().await?;
     Ok(set_up)

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgConnection;
-use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 
-use super::observations::{self, ObservationRow};
+use super::observations::{self, Record};
 use super::{Error, evidence, monitors};
 use crate::domain::monitors::Unmapped;
 use crate::domain::time::Instant;
@@ -39,7 +38,7 @@ pub struct KindToMap {
     pub source: String,
     #[schema(example = "InboundDown")]
     pub alertname: String,
-    /// `no_source`, `no_rule`, `no_label`, `no_component` or `no_shard`: what is missing.
+    /// What is missing: `no_source`, `no_rule`, `no_label`, `no_component`, `no_capability` or `no_shard`.
     #[schema(example = "no_component")]
     pub missing: &'static str,
     /// The name of what is missing: the alert, the label, the component, the shard.
@@ -80,8 +79,8 @@ pub async fn since(conn: &mut PgConnection, since: Instant) -> Result<ToMap, Err
     let told = last_recorded(&mut *conn, since).await?;
     let mut has_more = i64::try_from(told.len()).unwrap_or(i64::MAX) == MOST_ALERTS;
     let mut kinds: BTreeMap<(String, String, &'static str, String), KindToMap> = BTreeMap::new();
-    for (source, row) in told {
-        let observation = observations::observation(row)?;
+    for Row { source, record } in told {
+        let observation = observations::observation(record)?;
         let Err(why) = mapping.meaning(&source, &observation) else { continue };
         let (missing, name) = named(&why);
         let start = observation.starts_at;
@@ -116,21 +115,23 @@ fn named(why: &Unmapped) -> (&'static str, String) {
         Unmapped::NoRule(alert) => ("no_rule", alert.clone()),
         Unmapped::NoLabel(label) => ("no_label", label.clone()),
         Unmapped::NoComponent { component, .. } => ("no_component", component.clone()),
+        Unmapped::NoCapability(component) => ("no_capability", component.clone()),
+        Unmapped::NoShard(shard) => ("no_shard", shard.clone()),
+        Unmapped::NoSource(source) => ("no_source", source.clone()),
     }
 }
 
+/// An alert and the source that told it.
+#[derive(Debug, FromRow)]
+struct Row {
+    source: String,
+    #[sqlx(flatten)]
+    record: Record,
+}
+
 /// Each alert that was recorded since then, once, the latest first.
-async fn last_recorded(conn: &mut PgConnection, since: Instant) -> Result<Vec<(String, ObservationRow)>, Error> {
-    let rows: Vec<(
-        String,
-        String,
-        String,
-        Json<BTreeMap<String, String>>,
-        DateTime<Utc>,
-        Option<DateTime<Utc>>,
-        Option<DateTime<Utc>>,
-        Option<Json<crate::domain::observation::Said>>,
-    )> = sqlx::query_as(
+async fn last_recorded(conn: &mut PgConnection, since: Instant) -> Result<Vec<Row>, Error> {
+    let rows = sqlx::query_as(
         r"SELECT source, fingerprint, name, labels, starts_at, ends_at, observed_at, said
           FROM (SELECT *, row_number() OVER (PARTITION BY source, fingerprint, starts_at ORDER BY recorded_at DESC) AS version
                 FROM observation WHERE recorded_at >= $1) told
@@ -140,10 +141,7 @@ async fn last_recorded(conn: &mut PgConnection, since: Instant) -> Result<Vec<(S
     .bind(MOST_ALERTS)
     .fetch_all(conn)
     .await?;
-    let row = |(source, fingerprint, name, labels, starts_at, ends_at, observed_at, said)| {
-        (source, (fingerprint, name, labels, starts_at, ends_at, observed_at, said))
-    };
-    Ok(rows.into_iter().map(row).collect())
+    Ok(rows)
 }
 
 async fn rejected(conn: &mut PgConnection, since: Instant) -> Result<Vec<RejectedAlert>, Error> {
