@@ -22,6 +22,9 @@ use crate::store::{Error, Tx, evidence, monitors, observations};
 /// What became of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Taken {
+    /// Whether the database is away: the delivery waits on disk, and is judged when the database is back.
+    #[schema(example = false)]
+    pub spooled: bool,
     /// Alerts that were new, or newly over.
     #[schema(example = 1)]
     pub stored: usize,
@@ -88,16 +91,29 @@ pub async fn take_alerts(
     raw: &[u8],
     delivery: &Delivery,
 ) -> Result<Taken, Error> {
+    take_alerts_received(pool, now, now, actor, raw, delivery).await
+}
+
+/// Takes a delivery that came at `received_at` and waited until `now`. What it says is held against the time at which it came;
+/// it is recorded now.
+pub async fn take_alerts_received(
+    pool: &PgPool,
+    now: Instant,
+    received_at: Instant,
+    actor: &Actor,
+    raw: &[u8],
+    delivery: &Delivery,
+) -> Result<Taken, Error> {
     let source = actor.source.as_deref().filter(|source| is_name(source)).ok_or_else(|| {
         Refusal::new(Code::Forbidden, "This token names no source. Make one with `makegood token create --source`.")
     })?;
     let mut delivery = delivery.clone();
     let mut rejected = std::mem::take(&mut delivery.rejected);
-    rejected.extend(delivery.judge(now));
+    rejected.extend(delivery.judge(received_at));
     let sha256: [u8; 32] = Sha256::digest(raw).into();
     let mut tx = pool.begin().await?;
-    observations::keep_delivery(&mut tx, source, &sha256, raw, delivery.truncated, now).await?;
-    observations::keep_rejected(&mut tx, source, &sha256, &rejected, now).await?;
+    observations::keep_delivery(&mut tx, source, &sha256, raw, delivery.truncated, received_at).await?;
+    observations::keep_rejected(&mut tx, source, &sha256, &rejected, received_at).await?;
     tx.commit().await?;
     if !rejected.is_empty() {
         tracing::warn!(source, rejected = rejected.len(), "alerts of a delivery say nothing that can be true");
@@ -122,7 +138,7 @@ pub async fn take_alerts(
         .filter(|key| told.remove(key).is_some())
         .map(|key| Rejected { pointer: place(key), message: OTHERWISE.to_owned() })
         .collect();
-    observations::keep_rejected(&mut tx, source, &sha256, &otherwise, now).await?;
+    observations::keep_rejected(&mut tx, source, &sha256, &otherwise, received_at).await?;
     rejected.extend(otherwise);
     let stored = observations::insert_new(&mut tx, &told, &sha256, recorded_at).await?;
     let mut taken = Taken {
@@ -154,8 +170,8 @@ pub async fn take_alerts(
         }
     }
     if is_alive {
-        observations::hear(&mut tx, source, now).await?;
-        groups.extend(proven_by_heartbeat(&mut tx, source, &mapping, now).await?);
+        observations::hear(&mut tx, source, received_at).await?;
+        groups.extend(proven_by_heartbeat(&mut tx, source, &mapping, received_at).await?);
     }
     let evidence = Evidence { mapping: &mapping, by: source, actor, recorded_at, now };
     let mut conflicts = BTreeSet::new();
@@ -182,16 +198,16 @@ pub async fn take_alerts(
 
 const OTHERWISE: &str = "this event was told before about something else that failed: send it with an event_id of its own";
 
-/// Groups with an alert whose end the heartbeat at `now` may prove.
+/// Groups with an alert whose end the heartbeat at `heard_at` may prove.
 async fn proven_by_heartbeat(
     tx: &mut Tx,
     source: &str,
     mapping: &Mapping,
-    now: Instant,
+    heard_at: Instant,
 ) -> Result<BTreeSet<Group>, Error> {
     let Some(gap) = mapping.source(source).and_then(|source| source.heartbeat_gap_seconds) else {
         return Ok(BTreeSet::new());
     };
-    let ended = observations::ended_near(tx, source, now, gap).await?;
+    let ended = observations::ended_near(tx, source, heard_at, gap).await?;
     Ok(groups_of(mapping, source, &ended))
 }

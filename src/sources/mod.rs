@@ -40,9 +40,13 @@ pub fn format(kind: SourceKind) -> Format {
     }
 }
 
-/// Reads the body of a delivery. `content_type` is the header as it came; one that `kind` does not speak is refused, and so is
-/// a body that can never be a delivery.
-pub fn read(kind: SourceKind, content_type: &str, bytes: &[u8]) -> Result<Delivery, Refusal> {
+/// Reads the body of a delivery. `kind` stands in the address of the door; `content_type` is the header as it came. One that
+/// the kind does not speak is refused, and so is a body that can never be a delivery.
+pub fn read(kind: &str, content_type: &str, bytes: &[u8]) -> Result<Delivery, Refusal> {
+    let kind = SourceKind::named(kind).ok_or_else(|| {
+        let asked: String = kind.chars().filter(|one| !one.is_control()).take(40).collect();
+        Refusal::not_found("kind of source called", &asked)
+    })?;
     let format = format(kind);
     let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !format.media.contains(&media.as_str()) {
