@@ -1,8 +1,8 @@
 //! The door for monitors: hostile bodies, every source that there is, signatures, and what is listed to be mapped.
 
-mod support;
 #[path = "support/doors.rs"]
 mod doors;
+mod support;
 #[path = "support/world.rs"]
 #[allow(dead_code)]
 mod world;

@@ -79,10 +79,15 @@ fn read_issuers(path: &PathBuf) -> anyhow::Result<IssuersConfig> {
 
 fn read_secrets(path: &PathBuf) -> anyhow::Result<Secrets> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    // What the parser says would repeat the line, which has a secret in it.
+    // The parser's own words might repeat a secret.
     let file: SecretsFile = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
-        anyhow::anyhow!("{} is not a list of secrets: line {line}: {}", path.display(), error.message())
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+        anyhow::anyhow!(
+            "{} is not a list of secrets, at line {line}: each [[secret]] has source, scheme (pagerduty, grafana or \
+             standard_webhooks), current and, while it changes, previous, all in quotes",
+            path.display()
+        )
     })?;
     Secrets::new(file).with_context(|| format!("{} cannot be used", path.display()))
 }
@@ -141,5 +146,25 @@ impl Serving {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!("requests under way were cut off");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_secrets_is_read_or_refused_by_its_line_without_a_word_of_it() {
+        let path = std::env::temp_dir().join(format!("makegood-secrets-{}.toml", uuid::Uuid::now_v7()));
+        let good = "[[secret]]\nsource = \"pager\"\nscheme = \"pagerduty\"\ncurrent = \"a-secret-of-aoraki-mail\"\n";
+        std::fs::write(&path, good).unwrap();
+        read_secrets(&path).unwrap();
+        for wrong in ["current = 7719001771900177\n", "curent = \"another-secret-7719\"\n", "scheme = \"7719\"\n"] {
+            std::fs::write(&path, format!("[[secret]]\nsource = \"pager\"\n{wrong}")).unwrap();
+            let said = format!("{:?}", read_secrets(&path).unwrap_err());
+            assert!(said.contains("at line") && !said.contains("7719"), "{said}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(format!("{:?}", read_secrets(&path).unwrap_err()).contains("cannot read"));
     }
 }

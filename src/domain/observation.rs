@@ -175,7 +175,8 @@ fn implausible(told: &Told, now: Instant) -> Option<(&'static str, String)> {
     if let Some(seen) = observation.observed_at {
         let unseen = |time: Instant| time > seen.plus(CLOCK_SKEW);
         if let Some(end) = observation.ends_at.filter(|end| unseen(*end)) {
-            let message = format!("it is said to end at {end} and was observed at {seen}: nobody can have seen the end");
+            let message =
+                format!("it is said to end at {end} and was observed at {seen}: nobody can have seen the end");
             return Some((names.end, message));
         }
         if unseen(observation.starts_at) {
@@ -193,4 +194,77 @@ fn implausible(told: &Told, now: Instant) -> Option<(&'static str, String)> {
         return Some((names.start, message));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(start: &str, end: Option<&str>, seen: Option<&str>, said: bool) -> Told {
+        let at = |text: &str| Instant::parse(text).unwrap();
+        let observation = Observation {
+            fingerprint: "f1".to_owned(),
+            name: "InboundDown".to_owned(),
+            labels: BTreeMap::new(),
+            starts_at: at(start),
+            ends_at: end.map(at),
+            observed_at: seen.map(at),
+            said: said.then(|| Said {
+                about: About::All,
+                capability: Capability("receive".to_owned()),
+                impact: Impact::Full,
+            }),
+        };
+        Told { place: "/alerts/0".to_owned(), names: Names { start: "startsAt", end: "endsAt" }, observation }
+    }
+
+    /// The field that is wrong at noon on 12 October 2026.
+    fn wrong(start: &str, end: Option<&str>, seen: Option<&str>, said: bool) -> Option<String> {
+        let mut delivery = Delivery { told: vec![told(start, end, seen, said)], ..Delivery::default() };
+        let wrong = delivery.judge(Instant::parse("2026-10-12T12:00:00Z").unwrap());
+        assert_eq!(delivery.told.len() + wrong.len(), 1);
+        wrong.first().map(|one| one.pointer.strip_prefix("/alerts/0/").unwrap().to_owned())
+    }
+
+    #[test]
+    fn what_cannot_be_true_yet_is_told_from_a_clock_that_runs_a_little_ahead() {
+        let start = |text| wrong(text, None, None, false);
+        assert_eq!(start("2026-10-12T12:05:00Z"), None);
+        assert_eq!(start("2026-10-12T12:05:00.000001Z"), Some("startsAt".to_owned()));
+        let (down, up) = ("2026-10-12T10:00:00Z", "2026-10-12T11:00:00Z");
+        assert_eq!(wrong(down, Some("2026-10-12T13:00:00Z"), None, false), Some("endsAt".to_owned()));
+        assert_eq!(wrong(down, Some(up), Some("2026-10-12T13:00:00Z"), true), Some("observed_at".to_owned()));
+        assert_eq!(wrong(down, Some(up), Some("2026-10-12T10:55:00Z"), true), None);
+        assert_eq!(wrong(down, Some(up), Some("2026-10-12T10:54:59Z"), true), Some("endsAt".to_owned()));
+        assert_eq!(wrong(down, None, Some("2026-10-12T09:00:00Z"), true), Some("startsAt".to_owned()));
+    }
+
+    #[test]
+    fn only_an_alert_that_a_rule_explains_may_last_for_years() {
+        let since = "2025-10-11T12:00:00Z";
+        assert_eq!(wrong(since, None, None, true), None, "366 days");
+        assert_eq!(wrong("2025-10-11T11:59:59Z", None, None, true), Some("startsAt".to_owned()));
+        assert_eq!(
+            wrong("2025-10-11T11:59:59Z", Some("2025-10-12T00:00:00Z"), None, true),
+            None,
+            "long ago, and short"
+        );
+        assert_eq!(wrong("2019-01-01T00:00:00Z", None, None, false), None, "a Watchdog");
+    }
+
+    #[test]
+    fn of_two_statements_in_one_delivery_the_one_seen_later_holds_or_else_the_later_end() {
+        let down = "2026-10-12T10:00:00Z";
+        let hold = |told: [Told; 2]| {
+            let delivery = Delivery { told: told.to_vec(), ..Delivery::default() };
+            delivery.distinct("probe").into_values().next().unwrap().ends_at.map(|end| end.to_string())
+        };
+        let seen = |end, seen| told(down, Some(end), Some(seen), true);
+        let (long, short) = ("2026-10-12T11:30:00Z", "2026-10-12T11:00:00Z");
+        let corrected = [seen(long, "2026-10-12T11:31:00Z"), seen(short, "2026-10-12T11:40:00Z")];
+        assert_eq!(hold(corrected.clone()).as_deref(), Some(short));
+        let [first, second] = corrected;
+        assert_eq!(hold([second, first]).as_deref(), Some(short));
+        assert_eq!(hold([told(down, Some(long), None, false), told(down, None, None, false)]).as_deref(), Some(long));
+    }
 }

@@ -196,7 +196,8 @@ pub async fn take_alerts_received(
     Ok(taken)
 }
 
-const OTHERWISE: &str = "this event was told before about something else that failed: send it with an event_id of its own";
+const OTHERWISE: &str =
+    "this event was told before about something else that failed: send it with an event_id of its own";
 
 /// Groups with an alert whose end the heartbeat at `heard_at` may prove.
 async fn proven_by_heartbeat(

@@ -57,7 +57,11 @@ pub(super) fn each<T>(
     for (place, alert) in alerts {
         match read(&place, alert) {
             Ok(observations) => {
-                told.extend(observations.into_iter().map(|observation| Told { place: place.clone(), names, observation }));
+                told.extend(observations.into_iter().map(|observation| Told {
+                    place: place.clone(),
+                    names,
+                    observation,
+                }));
             }
             Err(wrong) => rejected.push(wrong),
         }

@@ -140,8 +140,7 @@ fn said(event: &Fields<'_>) -> Result<Said, Rejected> {
     Ok(Said { about, capability, impact: impact(event)? })
 }
 
-const IMPACT: &str =
-    "impact is full, degraded:50% (the part that did not work) or delayed:600s, or an object such as {\"kind\": \"full\"}";
+const IMPACT: &str = "impact is full, degraded:50% (the part that did not work) or delayed:600s, or an object such as {\"kind\": \"full\"}";
 
 fn impact(event: &Fields<'_>) -> Result<Impact, Rejected> {
     let wrong = || event.wrong("impact", IMPACT);
@@ -162,7 +161,9 @@ fn impact_of(text: &str) -> Option<Impact> {
             let weight = share.checked_mul(Decimal::ONE_HUNDRED)?;
             weight.is_integer().then(|| weight.to_u16()).flatten().map(|weight_bp| Impact::Degraded { weight_bp })
         }
-        Some(("delayed", seconds)) => seconds.strip_suffix('s')?.parse().ok().map(|seconds| Impact::Delayed { seconds }),
+        Some(("delayed", seconds)) => {
+            seconds.strip_suffix('s')?.parse().ok().map(|seconds| Impact::Delayed { seconds })
+        }
         Some(_) => None,
     }
 }
@@ -227,14 +228,24 @@ mod tests {
         let with = |impact: Value| {
             let mut body = body();
             body["impact"] = impact;
-            parse(body.to_string().as_bytes()).ok().and_then(|read| Some(read.told[0].observation.said.as_ref()?.impact))
+            parse(body.to_string().as_bytes())
+                .ok()
+                .and_then(|read| Some(read.told[0].observation.said.as_ref()?.impact))
         };
         assert_eq!(with(json!("degraded:12.5%")), Some(Impact::Degraded { weight_bp: 1_250 }));
         assert_eq!(with(json!("delayed:600s")), Some(Impact::Delayed { seconds: 600 }));
         assert_eq!(with(json!({"kind": "degraded", "weight_bp": 5_000})), Some(Impact::Degraded { weight_bp: 5_000 }));
-        for wrong in [json!("total"), json!("degraded:0%"), json!("degraded:101%"), json!("degraded:0.001%"),
-            json!("degraded:-5%"), json!("delayed:0s"), json!("delayed:1"), json!(true), json!({"kind": "x"})]
-        {
+        for wrong in [
+            json!("total"),
+            json!("degraded:0%"),
+            json!("degraded:101%"),
+            json!("degraded:0.001%"),
+            json!("degraded:-5%"),
+            json!("delayed:0s"),
+            json!("delayed:1"),
+            json!(true),
+            json!({"kind": "x"}),
+        ] {
             assert_eq!(with(wrong.clone()), None, "{wrong}");
         }
     }
@@ -242,10 +253,19 @@ mod tests {
     #[test]
     fn every_field_that_can_be_wrong_is_named() {
         for (field, value) in [
-            ("event_id", json!(null)), ("event_id", json!("   ")), ("event_id", json!("e\u{202e}1\u{200b}")),
-            ("event_id", json!("x".repeat(201))), ("status", json!("pending")), ("shard", json!("")),
-            ("capability", json!("Receive")), ("impact", json!(null)), ("start", json!("2026-10-12T16:10:00")),
-            ("start", json!(7)), ("end", json!("2026-10-12T16:10:00Z")), ("end", json!(null)), ("observed_at", json!("now")),
+            ("event_id", json!(null)),
+            ("event_id", json!("   ")),
+            ("event_id", json!("e\u{202e}1\u{200b}")),
+            ("event_id", json!("x".repeat(201))),
+            ("status", json!("pending")),
+            ("shard", json!("")),
+            ("capability", json!("Receive")),
+            ("impact", json!(null)),
+            ("start", json!("2026-10-12T16:10:00")),
+            ("start", json!(7)),
+            ("end", json!("2026-10-12T16:10:00Z")),
+            ("end", json!(null)),
+            ("observed_at", json!("now")),
         ] {
             let mut body = body();
             body[field] = value;

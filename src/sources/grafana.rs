@@ -23,7 +23,8 @@ mod tests {
 
     #[test]
     fn an_alert_is_read_with_its_offset_and_what_grafana_adds_is_left_alone() {
-        let mut body: Value = serde_json::from_slice(include_bytes!("../../tests/sources/grafana/resolved.json")).unwrap();
+        let mut body: Value =
+            serde_json::from_slice(include_bytes!("../../tests/sources/grafana/resolved.json")).unwrap();
         let delivery = parse(body.to_string().as_bytes()).unwrap();
         let [told] = delivery.told.as_slice() else { panic!("{delivery:?}") };
         assert_eq!(told.observation.name, "Inbound gateway down");

@@ -169,7 +169,8 @@ mod tests {
         assert!(said(r#"{"a": 1, "b": {"c": 1, "c": 2}}"#).contains("\"c\" comes twice"));
         let many: Vec<String> = (0..1_001).map(|at| format!("\"{at}\": 0")).collect();
         assert!(said(&format!("{{{}}}", many.join(","))).contains("more than 1000 fields"));
-        for body in ["", "{", "{\"a\":1}x", "{\"a\":NaN}", "{'a':1}", "{\"a\":1,}", "\0", "\u{feff}{}", "\"\\ud800\"", "1e400"]
+        for body in
+            ["", "{", "{\"a\":1}x", "{\"a\":NaN}", "{'a':1}", "{\"a\":1,}", "\0", "\u{feff}{}", "\"\\ud800\"", "1e400"]
         {
             parse(body.as_bytes()).unwrap_err();
         }

@@ -302,7 +302,11 @@ mod tests {
             let good = format!("v1,{}", STANDARD.encode(sign(&key, &content)));
             let mut all = vec!["v1a,AAAA".to_owned(), good];
             all.resize(all.len().max(signatures), "v1,AAAA".to_owned());
-            [("webhook-id", id.to_owned()), ("webhook-timestamp", seconds(offset)), ("webhook-signature", all.join(" "))]
+            [
+                ("webhook-id", id.to_owned()),
+                ("webhook-timestamp", seconds(offset)),
+                ("webhook-signature", all.join(" ")),
+            ]
         };
         assert_eq!(ask("std", &with("msg_1", 0, 0), BODY), Ok(()));
         assert_eq!(ask("std", &with("msg_1", -300, 0), BODY), Ok(()));

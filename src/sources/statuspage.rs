@@ -91,11 +91,7 @@ mod tests {
         assert_eq!(down[0].name, "major_outage");
         assert_eq!(down[0].labels["component"], "Inbound gateway mx-07");
         let statements: Vec<Statement> = [&up[0], &down[0]]
-            .map(|one| Statement {
-                key: one.key("page"),
-                ends_at: one.ends_at,
-                correction: Correction::default(),
-            })
+            .map(|one| Statement { key: one.key("page"), ends_at: one.ends_at, correction: Correction::default() })
             .to_vec();
         let folded = fold(&statements, &BTreeMap::from([("page".to_owned(), Liveness::TakenAtItsWord)]));
         let at = |text| Instant::parse(text).unwrap();

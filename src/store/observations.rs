@@ -273,9 +273,8 @@ pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Resul
 
 /// What sources ever said by themselves had failed, each once.
 pub async fn everything_said(conn: &mut PgConnection) -> Result<Vec<Said>, Error> {
-    let rows: Vec<Json<Said>> = sqlx::query_scalar(r"SELECT DISTINCT said FROM observation WHERE said IS NOT NULL")
-        .fetch_all(conn)
-        .await?;
+    let rows: Vec<Json<Said>> =
+        sqlx::query_scalar(r"SELECT DISTINCT said FROM observation WHERE said IS NOT NULL").fetch_all(conn).await?;
     Ok(rows.into_iter().map(|Json(said)| said).collect())
 }
 

@@ -153,9 +153,10 @@ async fn rejected(conn: &mut PgConnection, since: Instant) -> Result<Vec<Rejecte
     .bind(MOST_REJECTED)
     .fetch_all(conn)
     .await?;
-    let rejected = |(source, sha256, pointer, message, received_at): (String, Vec<u8>, String, String, DateTime<Utc>)| {
-        let received_at = evidence::instant(received_at, "rejected_alert.received_at")?;
-        Ok(RejectedAlert { source, sha256: hex::encode(sha256), pointer, message, received_at })
-    };
+    let rejected =
+        |(source, sha256, pointer, message, received_at): (String, Vec<u8>, String, String, DateTime<Utc>)| {
+            let received_at = evidence::instant(received_at, "rejected_alert.received_at")?;
+            Ok(RejectedAlert { source, sha256: hex::encode(sha256), pointer, message, received_at })
+        };
     rows.into_iter().map(rejected).collect()
 }

@@ -29,31 +29,45 @@ async fn real_bodies_of_every_kind_of_source_become_windows_with_both_ends() {
     }
     for (source, kind, content_type, bodies, expected) in [
         (
-            "prom-north", "alertmanager", JSON, vec!["alertmanager/firing.json", "alertmanager/resolved.json"],
+            "prom-north",
+            "alertmanager",
+            JSON,
+            vec!["alertmanager/firing.json", "alertmanager/resolved.json"],
             edges("2026-10-12T16:10:03.930Z", "2026-10-13T15:10:08.930Z"),
         ),
+        ("graf", "grafana", JSON, vec!["grafana/resolved.json"], edges("2026-10-12T16:10:10Z", "2026-10-13T15:10:10Z")),
         (
-            "graf", "grafana", JSON, vec!["grafana/resolved.json"],
-            edges("2026-10-12T16:10:10Z", "2026-10-13T15:10:10Z"),
-        ),
-        (
-            "pager", "pagerduty", JSON, vec!["pagerduty/resolved.json", "pagerduty/triggered.json"],
+            "pager",
+            "pagerduty",
+            JSON,
+            vec!["pagerduty/resolved.json", "pagerduty/triggered.json"],
             edges("2026-10-12T16:10:31Z", "2026-10-13T15:10:44.902Z"),
         ),
         (
-            "probe", "generic", JSON, vec!["generic/down.json", "generic/up.json"],
+            "probe",
+            "generic",
+            JSON,
+            vec!["generic/down.json", "generic/up.json"],
             edges("2026-10-12T16:10:12.482Z", "2026-10-13T15:10:12.482Z"),
         ),
         (
-            "bus", "cloudevents", "application/cloudevents+json; charset=utf-8", vec!["cloudevents/down.json"],
+            "bus",
+            "cloudevents",
+            "application/cloudevents+json; charset=utf-8",
+            vec!["cloudevents/down.json"],
             ("2026-10-12T16:10:12.482Z".to_owned(), None),
         ),
         (
-            "bus", "cloudevents", "application/cloudevents-batch+json", vec!["cloudevents/up_batch.json"],
+            "bus",
+            "cloudevents",
+            "application/cloudevents-batch+json",
+            vec!["cloudevents/up_batch.json"],
             edges("2026-10-12T16:10:12.482Z", "2026-10-13T15:10:12.482Z"),
         ),
         (
-            "page", "statuspage", JSON,
+            "page",
+            "statuspage",
+            JSON,
             vec!["statuspage/component_down.json", "statuspage/incident.json", "statuspage/component_up.json"],
             edges("2026-10-12T16:20:00Z", "2026-10-13T15:05:00Z"),
         ),
@@ -139,7 +153,10 @@ async fn what_means_nothing_yet_is_listed_and_becomes_an_outage_when_it_is_mappe
     assert_eq!(desk.windows().await, []);
     let listed = |to_map: &Value| -> Vec<[String; 3]> {
         let text = |one: &Value, field: &str| one[field].as_str().unwrap().to_owned();
-        let mut all: Vec<_> = to_map["unmapped"].as_array().unwrap().iter()
+        let mut all: Vec<_> = to_map["unmapped"]
+            .as_array()
+            .unwrap()
+            .iter()
             .map(|one| ["source", "missing", "name"].map(|field| text(one, field)))
             .collect();
         all.sort();
@@ -210,6 +227,22 @@ async fn a_file_of_events_is_taken_line_by_line() {
     assert_eq!((&told["stored"], &told["rejected"][0]["pointer"]), (&json!(2), &json!("/lines/3/start")));
     assert!(told["unmapped"][0]["why"].as_str().unwrap().contains("webmail"), "{told}");
     assert_eq!(desk.windows().await, [edges("2026-10-12T16:10:00Z", "2026-10-12T17:10:00Z")]);
+}
+
+#[tokio::test]
+async fn a_source_of_our_own_events_may_send_a_heartbeat() {
+    if support::is_skipped("a_source_of_our_own_events") {
+        return;
+    }
+    let desk = desk(at("2026-10-13T16:00:00Z")).await;
+    desk.map("{rules: [{sources: [probe], alertname: alive, means: heartbeat}]}").await;
+    let alive = json!({"event_id": "probe", "status": "alive", "start": "2026-10-01T00:00:00Z"}).to_string();
+    for _ in 0..2 {
+        taken(&desk, "probe", "generic", JSON, alive.as_bytes()).await;
+    }
+    assert_eq!(desk.count("SELECT count(*) FROM observation").await, 1);
+    assert_eq!(desk.count("SELECT count(*) FROM heartbeat WHERE source = 'probe'").await, 2);
+    assert_eq!(desk.windows().await, []);
 }
 
 #[tokio::test]
