@@ -4,7 +4,6 @@
 mod doors;
 mod support;
 #[path = "support/world.rs"]
-#[allow(dead_code)]
 mod world;
 
 #[path = "ingest/hostile.rs"]
