@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
 use crate::http::{App, health, listener, router};
 use crate::jobs;
+use crate::sources::signature::{Secrets, SecretsFile};
 use crate::store::setup;
 
 /// How long requests under way may go on after the signal to stop.
@@ -35,6 +36,9 @@ pub struct ServeArgs {
     /// Whose tokens are taken: a TOML file with a table [[issuer]] for each.
     #[arg(long, env = "MAKEGOOD_ISSUERS", value_name = "FILE")]
     pub issuers: Option<PathBuf>,
+    /// The secrets that sources sign with: a TOML file with a table [[secret]] for each. Only makegood may be able to read it.
+    #[arg(long, env = "MAKEGOOD_SOURCE_SECRETS", value_name = "FILE")]
+    pub source_secrets: Option<PathBuf>,
 }
 
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
@@ -46,7 +50,8 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     };
     let key = MachineKey::load_or_create(&opened.keys_dir)?;
     let issuers = Issuers::load(&config).await?.with_machines(&key);
-    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers));
+    let secrets = args.source_secrets.as_ref().map(read_secrets).transpose()?.unwrap_or_default();
+    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_secrets(secrets);
     let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
     eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
     stop_signal().await?;
@@ -70,6 +75,21 @@ async fn check(opened: &Opened) -> anyhow::Result<()> {
 fn read_issuers(path: &PathBuf) -> anyhow::Result<IssuersConfig> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("{} is not a list of issuers", path.display()))
+}
+
+fn read_secrets(path: &PathBuf) -> anyhow::Result<Secrets> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // The parser's own words might repeat a secret.
+    let file: SecretsFile = toml::from_str(&text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+        anyhow::anyhow!(
+            "{} is not a list of secrets, at line {line}: each [[secret]] has source, scheme (pagerduty, grafana or \
+             standard_webhooks), current and, while it changes, previous, all in quotes",
+            path.display()
+        )
+    })?;
+    Secrets::new(file).with_context(|| format!("{} cannot be used", path.display()))
 }
 
 /// Waits for Ctrl-C or a signal to end.
@@ -126,5 +146,25 @@ impl Serving {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!("requests under way were cut off");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_secrets_is_read_or_refused_by_its_line_without_a_word_of_it() {
+        let path = std::env::temp_dir().join(format!("makegood-secrets-{}.toml", uuid::Uuid::now_v7()));
+        let good = "[[secret]]\nsource = \"pager\"\nscheme = \"pagerduty\"\ncurrent = \"a-secret-of-aoraki-mail\"\n";
+        std::fs::write(&path, good).unwrap();
+        read_secrets(&path).unwrap();
+        for wrong in ["current = 7719001771900177\n", "curent = \"another-secret-7719\"\n", "scheme = \"7719\"\n"] {
+            std::fs::write(&path, format!("[[secret]]\nsource = \"pager\"\n{wrong}")).unwrap();
+            let said = format!("{:?}", read_secrets(&path).unwrap_err());
+            assert!(said.contains("at line") && !said.contains("7719"), "{said}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(format!("{:?}", read_secrets(&path).unwrap_err()).contains("cannot read"));
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
+use crate::sources::signature::Secrets;
 
 pub mod assessments;
 pub mod auth;
@@ -46,13 +47,20 @@ pub struct App {
     pub issuers: Arc<auth::Issuers>,
     /// Wakes the jobs before their next turn: a hint, never needed for correctness.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// The secrets of sources that sign.
+    pub secrets: Arc<Secrets>,
     /// Who can be picked at the sign-in page; there is nobody outside the demo.
     pub demo: Option<Arc<pages::sign_in::DemoPeople>>,
 }
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default(), demo: None }
+        App { pool, clock, issuers, jobs: Arc::default(), secrets: Arc::default(), demo: None }
+    }
+
+    /// Asks sources that have a secret to sign.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        App { secrets: Arc::new(secrets), ..self }
     }
 
     /// Lets browsers of this machine be one of `people`.

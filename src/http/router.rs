@@ -72,6 +72,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::amend_outage))
         .routes(routes!(outages::confirm_outage))
         .routes(routes!(ingest::ingest_alerts))
+        .routes(routes!(ingest::list_unmapped))
         .routes(routes!(ingest::put_monitors))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

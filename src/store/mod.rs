@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod unmapped;
 pub mod windows;
 
 /// A transaction that a flow opened.
