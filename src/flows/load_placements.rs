@@ -11,6 +11,7 @@ use crate::domain::actor::Actor;
 use crate::domain::batch::{Format, LineError, Order, PlacementRow, Report};
 use crate::domain::shards::Register;
 use crate::domain::time::Instant;
+use crate::store::placements::Size;
 use crate::store::{Error, copy, placements, shards, staging};
 
 /// Records the file's placements, of accounts that are known, on shards that are registered. One source cannot overlap itself; two that disagree are both kept.
@@ -83,7 +84,7 @@ impl Noun for Placements {
     }
 
     async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
-        placements::check_accounts(conn).await?;
+        placements::check_accounts(conn, Size::of(self.staged)).await?;
         self.any_recorded = placements::any_recorded(conn).await?;
         if self.is_plain() {
             return Ok(());
@@ -97,7 +98,7 @@ impl Noun for Placements {
 
     async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         if !self.is_plain() {
-            placements::only_new(conn).await
+            placements::only_new(conn, Size::of(self.staged)).await
         } else if self.any_forgotten || staging::any_wrong(conn).await? {
             placements::good_lines(conn).await
         } else {
