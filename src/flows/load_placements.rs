@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
 use crate::domain::batch::{Format, LineError, Order, PlacementRow, Report};
+use crate::domain::ids::AccountId;
 use crate::domain::shards::Register;
 use crate::domain::time::Instant;
 use crate::store::placements::Size;
@@ -30,6 +31,8 @@ pub async fn load_placements<E: Display>(
 struct Placements {
     shards: Register,
     order: Order,
+    /// The account of the last line: files have many lines of one account beside each other.
+    account: (String, AccountId),
     /// Lines staged.
     staged: i64,
     /// Whether some of them were taken away again.
@@ -55,7 +58,15 @@ impl Noun for Placements {
 
     async fn begin(conn: &mut PgConnection) -> Result<Self, Error> {
         let shards = shards::known(conn).await?;
-        Ok(Placements { shards, order: Order::default(), staged: 0, any_forgotten: false, any_recorded: false })
+        let account = (String::new(), AccountId::of(""));
+        Ok(Placements {
+            shards,
+            order: Order::default(),
+            account,
+            staged: 0,
+            any_forgotten: false,
+            any_recorded: false,
+        })
     }
 
     fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &PlacementRow) -> Result<(), LineError> {
@@ -67,7 +78,10 @@ impl Noun for Placements {
         if let Some(end) = self.order.next(line, row) {
             placements::put_end(rows, &end);
         }
-        placements::put(rows, line, row);
+        if self.account.0 != row.account {
+            self.account = (row.account.clone(), AccountId::of(&row.account));
+        }
+        placements::put(rows, line, row, self.account.1);
         self.staged += 1;
         Ok(())
     }

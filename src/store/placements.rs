@@ -32,11 +32,12 @@ pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
-pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
+/// Writes a line; `account` is the id of the row's.
+pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow, account: AccountId) {
     rows.row(8)
         .bigint(line)
         .boolean(false)
-        .uuid(AccountId::of(&row.account).0)
+        .uuid(account.0)
         .text(&row.mailbox)
         .text(&row.source)
         .timestamptz(row.valid_from)
