@@ -159,7 +159,7 @@ async fn each_reading_of_a_case_is_kept_and_a_customer_reads_all_accounts_of_the
 /// An outage that somebody enters and nobody has signed off.
 async fn provisional(world: &World, name: &str, start: Instant, end: Option<Instant>, now: Instant) {
     let request = AnnounceOutage {
-        scope: Scope::Shards(vec!["mx-07".to_owned()].into_iter().collect()),
+        scope: Scope::Shards(vec!["mx-07".to_owned()]).into(),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
@@ -167,6 +167,7 @@ async fn provisional(world: &World, name: &str, start: Instant, end: Option<Inst
         end,
         planned: None,
         incident: None,
+        note: None,
     };
     let sefa = staff("sefa", Role::Operations);
     announce_outage(&world.database.app, now, &sefa, &key(name), request).await.unwrap();

@@ -12,13 +12,16 @@ use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
 
 pub mod bench;
+pub mod client;
 pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod outage;
 pub mod policy;
 pub mod serve;
 pub mod token;
+pub mod when;
 
 /// A ledger of what was promised, what was delivered and what is owed for the difference.
 #[derive(Debug, Parser)]
@@ -76,6 +79,9 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Outages by hand: enter, close, correct, sign off, list
+    #[command(subcommand)]
+    Outage(outage::OutageCommand),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
     /// Print the OpenAPI document
@@ -120,6 +126,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),
         Command::Bench(args) => bench::run(&args)?,
         Command::Openapi => print!("{}", crate::http::router::document()),
     }

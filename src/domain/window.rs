@@ -213,7 +213,7 @@ pub struct OutageWindow {
     pub state: WindowState,
     /// Who said what. A window by hand has one report, its author's.
     pub reports: Vec<Report>,
-    /// Why this version differs from the one before; none for the first.
+    /// Why this version differs from the one before; for the first, what its author noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

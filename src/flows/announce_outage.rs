@@ -13,14 +13,14 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
 use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, evidence, windows};
+use crate::store::{Error, Tx, evidence, monitors, windows};
 
 /// An outage by hand.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnounceOutage {
-    /// `"all"`, or `{"shards": ["mx-07"]}`.
-    pub scope: Scope,
+    /// `"all"`, `{"shards": ["mx-07"]}`, `{"component": "inbound-mx-07"}` or `{"list": "..."}`.
+    pub scope: AskedScope,
     pub capability: Capability,
     #[serde(default = "full")]
     pub impact: Impact,
@@ -42,6 +42,51 @@ pub struct AnnounceOutage {
     #[serde(default)]
     #[schema(example = "INC-2026-031")]
     pub incident: Option<String>,
+    /// What whoever enters it wants the next person to know, in up to 1,000 characters.
+    #[serde(default)]
+    #[schema(example = "The queue of mx-07 stands; the pager was silent.")]
+    pub note: Option<String>,
+}
+
+/// Which mailboxes somebody says it was about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AskedScope {
+    /// Every mailbox.
+    All,
+    /// The mailboxes that lived on one of these shards at the time.
+    Shards(Vec<String>),
+    /// What a component served when it began, as `PUT /v1/monitors` says. The outage keeps the shards, and does not follow a later change of
+    /// the component.
+    Component(String),
+}
+
+impl From<Scope> for AskedScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::All => AskedScope::All,
+            Scope::Shards(shards) => AskedScope::Shards(shards),
+        }
+    }
+}
+
+impl AskedScope {
+    /// The mailboxes that it means for an outage that began at `start`.
+    pub(super) async fn resolve(self, tx: &mut Tx, start: Instant) -> Result<Scope, Error> {
+        match self {
+            AskedScope::All => Ok(Scope::All),
+            AskedScope::Shards(shards) => Ok(Scope::Shards(shards)),
+            AskedScope::Component(name) => {
+                let mapping = monitors::mapping(tx).await?;
+                mapping.scope_at(&name, start).cloned().ok_or_else(|| {
+                    let what = format!(
+                        "there is no component {name:?} at {start}; PUT /v1/monitors says what components serve, or name the shards"
+                    );
+                    Refusal::field("/scope/component", what).into()
+                })
+            }
+        }
+    }
 }
 
 fn full() -> Impact {
@@ -85,12 +130,18 @@ pub async fn announce_outage(
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
     let incident = incident(request.incident.as_deref())?;
-    let window = window(request, actor, key, now)?;
+    let window = window(once.tx(), request, actor, key, now).await?;
     let recorded = save(once.tx(), &window, incident.as_deref(), "outage.announce", actor, recorded_at, now).await?;
     once.finish(201, &recorded).await
 }
 
-fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Instant) -> Result<OutageWindow, Refusal> {
+async fn window(
+    tx: &mut Tx,
+    request: AnnounceOutage,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    now: Instant,
+) -> Result<OutageWindow, Error> {
     let planned = request.planned.map(|planned| planned.announcement(now)).transpose()?;
     let start = request
         .start
@@ -98,10 +149,14 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
         .ok_or_else(|| Refusal::field("/start", "say when it began"))?;
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
+    let note = request.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
+    if note.is_some_and(|note| note.chars().count() > 1_000) {
+        return Err(Refusal::field("/note", "at most 1,000 characters").into());
+    }
     let window = OutageWindow {
         id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
         version: 1,
-        scope: request.scope,
+        scope: request.scope.resolve(tx, start).await?,
         capability: request.capability,
         start,
         end,
@@ -110,7 +165,7 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
         planned,
         state: WindowState::Provisional,
         reports: vec![report],
-        reason: None,
+        reason: note.map(str::to_owned),
     };
     window.check(now)?;
     Ok(window)

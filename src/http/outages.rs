@@ -184,7 +184,7 @@ pub async fn amend_outage(
         (status = 200, description = "Signed off", body = Recorded),
         (status = 400, description = "No Idempotency-Key", body = ProblemBody),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),
-        (status = 403, description = "Not operations", body = ProblemBody),
+        (status = 403, description = "Not operations, or the caller wrote this version", body = ProblemBody),
         (status = 404, description = "No such outage", body = ProblemBody),
         (status = 409, description = "It goes on, the monitors disagree, or it changed since it was read", body = ProblemBody),
         (status = 413, description = "Over 64 KiB", body = ProblemBody),

@@ -29,6 +29,8 @@ pub struct Recorded {
     pub recorded_at: Instant,
     /// False where a person made this version, and so has judged what the sources disagree about.
     pub by_machine: bool,
+    /// The source, or `issuer|subject` of the person, who made this version.
+    pub recorded_by: String,
     /// What people call the event that it belongs to.
     pub incident: Option<String>,
     /// How its sources contradict each other, as long as nobody has judged it: it cannot be signed off.
@@ -77,7 +79,7 @@ pub async fn latest(conn: &mut PgConnection, id: WindowId) -> Result<Option<Reco
 pub async fn latest_of(conn: &mut PgConnection, ids: &[WindowId]) -> Result<Vec<Recorded>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as(
-        r"SELECT w.body, w.recorded_at, w.by_machine, w.incident,
+        r"SELECT w.body, w.recorded_at, w.by_machine, w.recorded_by, w.incident,
               NOT w.by_machine AND EXISTS (
                   SELECT FROM observation_window link
                   LEFT JOIN observation o USING (source, fingerprint, starts_at)
@@ -96,7 +98,7 @@ pub async fn latest_of(conn: &mut PgConnection, ids: &[WindowId]) -> Result<Vec<
 /// Every version of one window, the first one first: what was held to be true, and since when.
 pub async fn versions(conn: &mut PgConnection, id: WindowId) -> Result<Vec<Recorded>, Error> {
     let rows = sqlx::query_as(
-        r"SELECT body, recorded_at, by_machine, incident, false
+        r"SELECT body, recorded_at, by_machine, recorded_by, incident, false
           FROM outage_window WHERE window_id = $1 ORDER BY version",
     )
     .bind(id.0)
@@ -166,10 +168,12 @@ pub async fn list(
     Ok(windows)
 }
 
-type Row = (Json<OutageWindow>, DateTime<Utc>, bool, Option<String>, bool);
+type Row = (Json<OutageWindow>, DateTime<Utc>, bool, String, Option<String>, bool);
 
-fn recorded((Json(window), recorded_at, by_machine, incident, later_evidence): Row) -> Result<Recorded, Error> {
+fn recorded(
+    (Json(window), recorded_at, by_machine, recorded_by, incident, later_evidence): Row,
+) -> Result<Recorded, Error> {
     let dispute = window.disagreement().filter(|_| by_machine);
     let recorded_at = evidence::instant(recorded_at, "outage_window.recorded_at")?;
-    Ok(Recorded { window, recorded_at, by_machine, incident, dispute, later_evidence })
+    Ok(Recorded { window, recorded_at, by_machine, recorded_by, incident, dispute, later_evidence })
 }

@@ -232,7 +232,7 @@ pub async fn publish_changed(pool: &PgPool, now: Instant, name: &str, terms: Val
 /// Enters an outage of a mail system and signs it off.
 pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end: Instant, now: Instant) -> WindowId {
     let request = AnnounceOutage {
-        scope: Scope::Shards([shard.to_owned()].into_iter().collect()),
+        scope: Scope::Shards([shard.to_owned()].into_iter().collect()).into(),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
@@ -240,6 +240,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         end: Some(end),
         planned: None,
         incident: Some("INC-2026-031".to_owned()),
+        note: None,
     };
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();
@@ -248,10 +249,11 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
     id
 }
 
+/// Signs a version off, as somebody who did not write it.
 pub async fn sign_off(pool: &PgPool, id: WindowId, version: i32, now: Instant) {
-    let sefa = staff("sefa", Role::Operations);
+    let mikaere = staff("mikaere", Role::Operations);
     let name = format!("confirm-{id}-{version}");
-    confirm_outage(pool, now, &sefa, &key(&name), id, ConfirmOutage { version }).await.unwrap();
+    confirm_outage(pool, now, &mikaere, &key(&name), id, ConfirmOutage { version }).await.unwrap();
 }
 
 pub async fn assess(pool: &PgPool, now: Instant) {
