@@ -11,7 +11,7 @@ use makegood::domain::refusal::Code;
 use makegood::domain::time::{Instant, Interval, MINUTE, SECOND};
 use makegood::domain::window::{Capability, Impact, OutageWindow, Scope};
 use makegood::flows::amend_outage::{AmendOutage, amend_outage};
-use makegood::flows::announce_outage::{AnnounceOutage, PlannedWork, announce_outage};
+use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, PlannedWork, announce_outage};
 use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
 use makegood::flows::once::{Answer, IdempotencyKey};
 use makegood::flows::set_up_monitors::set_up_monitors;
@@ -429,7 +429,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
     let mere = operations();
     let announced = at("2026-10-11T00:00:00Z");
     let request = AnnounceOutage {
-        scope: Scope::Shards(vec!["mx-12".to_owned()]).into(),
+        scope: AskedScope::Shards(vec!["mx-12".to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,

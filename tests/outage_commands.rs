@@ -172,3 +172,59 @@ async fn what_is_ambiguous_or_not_allowed_is_refused_and_a_retry_under_the_same_
     let listed = terminal.run("sefa", &["outage", "list", "--open", "--json"]).await.done().json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_a_list_of_mailboxes_is_each_account_s_own_and_tells_of_no_other() {
+    if is_skipped("an_outage_of_a_list_of_mailboxes_is_each_account_s_own_and_tells_of_no_other") {
+        return;
+    }
+    let world = world(3).await;
+    let terminal = Terminal::of(&world).await;
+    let file = terminal.doors.folder.join("hit.csv");
+    let send = async |lines: &str| {
+        std::fs::write(&file, lines).unwrap();
+        let open = ["outage", "open", "--capability", "receive", "--json", "--mailboxes", file.to_str().unwrap()];
+        let times = ["--start", "2026-10-20T00:00:00Z", "--end", "2026-10-20T20:00:00Z"];
+        terminal.run("sefa", &[&open[..], &times[..]].concat()).await
+    };
+    for (lines, why) in [
+        ("account,mailbox\n7000000,7000000-0\n7999999,x\n", "line 3 /account: There is no such account"),
+        ("account,mailbox\n7000000,7000001-0\n", "line 2 /mailbox: This account never had such a mailbox"),
+        ("account,mailbox\n7000000,\n", "line 2 /mailbox: mailbox is missing"),
+        ("account,mailbox\n", "The list names no mailbox"),
+    ] {
+        let refused = send(lines).await;
+        assert!(refused.code == 1 && refused.err.contains(why), "{why}: {refused:?}");
+    }
+    let kept: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM mailbox_list_entry").fetch_one(&world.database.app).await.unwrap();
+    assert_eq!(kept, 0, "a refused list leaves nothing");
+    let lines = "account,mailbox\n7000000,7000000-0\n7000001,7000001-0\n7000001,7000001-0\n7000001,7000001-2\n";
+    let opened = send(lines).await.done();
+    assert!(opened.err.contains("3 mailboxes of 2 accounts"), "{opened:?}");
+    let id = opened.json()["window"]["id"].as_str().unwrap().to_owned();
+    let (first, second) = (opened.json(), send(lines).await.done().json());
+    assert_eq!(first["window"]["scope"], second["window"]["scope"], "the same file is the same list");
+    terminal
+        .run("sefa", &["outage", "retract", second["window"]["id"].as_str().unwrap(), "--reason", "twice"])
+        .await
+        .done();
+    terminal.run("mikaere", &["outage", "confirm", &id]).await.done();
+
+    let auditor = terminal.doors.staff("audit", Role::Auditor);
+    let sum = async |account: &str| {
+        let path = format!("/v1/accounts/{account}/assessments/2026-10");
+        terminal.doors.get(&path, &auditor).await
+    };
+    // Two of three mailboxes were down for 42 hours, the third for 22.
+    let hit = sum("7000001").await;
+    let windows = hit.json()["receipts"][0]["inputs"]["windows"].clone();
+    let own: Vec<&Value> = windows.as_array().unwrap().iter().filter(|one| one["id"] == id.as_str()).collect();
+    assert_eq!(own[0]["scope"]["mailboxes"], serde_json::json!(["7000001-0", "7000001-2"]));
+    assert!(!hit.body.contains("7000000-0"), "{}", hit.body);
+    assert!(hit.body.contains("One of them names its mailboxes"), "{}", hit.body);
+    let groups = hit.json()["receipts"][0]["assessment"]["strands"][0]["groups"].clone();
+    assert_eq!(groups.as_array().unwrap().len(), 2, "one history, but not one list: {groups}");
+    let spared = sum("7000002").await;
+    assert!(!spared.body.contains(&id), "an account that is not on the list does not see it");
+}

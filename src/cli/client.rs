@@ -118,13 +118,19 @@ impl<'a> Client<'a> {
         }
         let error = |one: &Value| {
             let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
-            format!("{}: {}", text("pointer"), text("message"))
+            let line = one["line"].as_i64().map(|line| format!("line {line} ")).unwrap_or_default();
+            format!("{line}{}: {}", text("pointer"), text("message"))
         };
         Err(CallError::Refused {
             status,
             code: body["code"].as_str().unwrap_or_default().to_owned(),
             detail,
-            errors: body["errors"].as_array().into_iter().flatten().map(error).collect(),
+            errors: [&body["errors"], &body["report"]["errors"]]
+                .into_iter()
+                .filter_map(Value::as_array)
+                .flatten()
+                .map(error)
+                .collect(),
         })
     }
 }

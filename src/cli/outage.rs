@@ -101,16 +101,20 @@ pub struct Place {
     /// What this component served when it began.
     #[arg(long, group = "where")]
     component: Option<String>,
+    /// The mailboxes of this list: its id, or a file of it (.csv or NDJSON, with account and mailbox), which is sent first.
+    #[arg(long, group = "where", value_name = "LIST")]
+    mailboxes: Option<String>,
 }
 
 impl Place {
-    /// As the API takes it; none where none is named.
-    fn scope(&self) -> Option<Value> {
-        match (&self.component, self.shards.as_slice()) {
-            (Some(component), _) => Some(json!({ "component": component })),
-            (None, []) => self.all.then(|| json!("all")),
-            (None, shards) => Some(json!({ "shards": shards })),
-        }
+    /// As the API takes it; none where none is named. A file of mailboxes is sent.
+    async fn scope(&self, common: &Common) -> Result<Option<Value>, Failed> {
+        Ok(match (&self.component, &self.mailboxes, self.shards.as_slice()) {
+            (Some(component), _, _) => Some(json!({ "component": component })),
+            (None, Some(list), _) => Some(json!({ "list": common.list(list).await? })),
+            (None, None, []) => self.all.then(|| json!("all")),
+            (None, None, shards) => Some(json!({ "shards": shards })),
+        })
     }
 }
 
@@ -309,6 +313,23 @@ impl Common {
         Ok(Some(json!({ "announced_at": announced_at, "start": start, "end": end })))
     }
 
+    /// The id of a list of mailboxes, which is sent first where it is a file.
+    async fn list(&self, list: &str) -> Result<Uuid, Failed> {
+        if let Ok(id) = Uuid::try_parse(list) {
+            return Ok(id);
+        }
+        let why = |error: std::io::Error| {
+            Failed::Usage(format!("--mailboxes {list}: neither a list's id nor a file: {error}"))
+        };
+        let bytes = tokio::fs::read(list).await.map_err(why)?;
+        let is_csv = std::path::Path::new(list).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        let content_type = if is_csv { "text/csv" } else { "application/x-ndjson" };
+        let sent = Client::new(&self.server)?.post_file("/v1/mailbox-lists", &[], content_type, bytes.into()).await?;
+        eprintln!("list {}: {} mailboxes of {} accounts", sent["id"], sent["mailboxes"], sent["accounts"]);
+        let id = sent["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+        id.ok_or_else(|| Failed::Usage("the service's answer has no id".to_owned()))
+    }
+
     fn say(&self, answer: &Value) {
         if self.json {
             println!("{answer}");
@@ -351,7 +372,7 @@ async fn open(args: &OpenArgs) -> Result<(), Failed> {
     let start = common.time("--start", said)?;
     let end = common.time("--end", args.end.as_deref())?;
     let body = json!({
-        "scope": args.place.scope(), "capability": capability, "impact": args.impact, "start": start, "end": end,
+        "scope": args.place.scope(common).await?, "capability": capability, "impact": args.impact, "start": start, "end": end,
         "planned": planned, "incident": args.incident, "note": args.note,
     });
     let again = times_again(&[("--start", start), ("--end", end)]);
@@ -423,7 +444,7 @@ async fn amend(args: &AmendArgs) -> Result<(), Failed> {
     let version = common.version(args.id, &args.seen).await?;
     let (start, end) = (common.time("--start", args.start.as_deref())?, common.time("--end", args.end.as_deref())?);
     let changes = [
-        ("scope", args.place.scope()),
+        ("scope", args.place.scope(common).await?),
         ("capability", args.capability.as_ref().map(|one| json!(one))),
         ("start", start.map(|at| json!(at))),
         ("end", end.map(|at| json!(at))),
@@ -511,9 +532,10 @@ fn until(window: &Value, zone: Option<Zone>) -> String {
 }
 
 fn place(scope: &Value) -> String {
-    match scope["shards"].as_array() {
-        Some(shards) => shards.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
-        None => scope.as_str().map_or_else(|| scope.to_string(), str::to_owned),
+    match (scope["shards"].as_array(), scope["list"].as_str()) {
+        (Some(shards), _) => shards.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        (None, Some(list)) => format!("list {list}"),
+        (None, None) => scope.as_str().map_or_else(|| scope.to_string(), str::to_owned),
     }
 }
 

@@ -39,6 +39,11 @@ uuid_id! {
     WindowId
 }
 uuid_id! {
+    /// A list of mailboxes that somebody uploaded.
+    #[derive(utoipa::ToSchema)]
+    MailboxListId
+}
+uuid_id! {
     /// A claim, derived from its account and the caller's idempotency key.
     ClaimId
 }
@@ -78,6 +83,13 @@ impl WindowId {
     /// The id of the window that `source` opened under `key`.
     pub fn of(source: &str, key: &str) -> Self {
         WindowId(derived(&["window", source, key]))
+    }
+}
+
+impl MailboxListId {
+    /// The id of the list with this content: SHA-256 over the file, in hex.
+    pub fn of(hash: &str) -> Self {
+        MailboxListId(derived(&["mailbox-list", hash]))
     }
 }
 

@@ -7,13 +7,13 @@ use sqlx::PgPool;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::refold::record;
 use crate::domain::actor::Actor;
-use crate::domain::ids::WindowId;
+use crate::domain::ids::{MailboxListId, WindowId};
 use crate::domain::monitors::is_name;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
 use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
 use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, evidence, monitors, windows};
+use crate::store::{Error, Tx, evidence, mailbox_lists, monitors, windows};
 
 /// An outage by hand.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -59,15 +59,8 @@ pub enum AskedScope {
     /// What a component served when it began, as `PUT /v1/monitors` says. The outage keeps the shards, and does not follow a later change of
     /// the component.
     Component(String),
-}
-
-impl From<Scope> for AskedScope {
-    fn from(scope: Scope) -> Self {
-        match scope {
-            Scope::All => AskedScope::All,
-            Scope::Shards(shards) => AskedScope::Shards(shards),
-        }
-    }
+    /// The mailboxes of a list that `POST /v1/mailbox-lists` keeps.
+    List(MailboxListId),
 }
 
 impl AskedScope {
@@ -76,6 +69,13 @@ impl AskedScope {
         match self {
             AskedScope::All => Ok(Scope::All),
             AskedScope::Shards(shards) => Ok(Scope::Shards(shards)),
+            AskedScope::List(list) => match mailbox_lists::find(tx, list).await? {
+                Some(_) => Ok(Scope::List(list)),
+                None => {
+                    let what = format!("there is no list {list}; POST /v1/mailbox-lists keeps one and says its id");
+                    Err(Refusal::field("/scope/list", what).into())
+                }
+            },
             AskedScope::Component(name) => {
                 let mapping = monitors::mapping(tx).await?;
                 mapping.scope_at(&name, start).cloned().ok_or_else(|| {

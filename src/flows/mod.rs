@@ -39,6 +39,7 @@ pub mod set_up_monitors;
 pub mod set_up_operator;
 pub mod step_story;
 pub mod take_alerts;
+pub mod take_mailbox_list;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

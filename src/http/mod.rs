@@ -29,6 +29,7 @@ pub mod health;
 pub mod ingest;
 pub mod ledger;
 pub mod listener;
+pub mod mailbox_lists;
 pub mod observe;
 pub mod outages;
 pub mod pages;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    outages, terms,
+    mailbox_lists, outages, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -86,6 +86,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::subscriptions))
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
+        .routes(routes!(mailbox_lists::create))
         .routes(routes!(ledger::verify));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts();

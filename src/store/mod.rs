@@ -26,6 +26,7 @@ pub mod feed;
 pub mod idempotency;
 pub mod inputs;
 pub mod machine_tokens;
+pub mod mailbox_lists;
 pub mod monitors;
 pub mod observations;
 pub mod operator;

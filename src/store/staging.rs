@@ -13,13 +13,14 @@ use crate::domain::batch::LineError;
 const ERRORS: &str = "CREATE TEMP TABLE staged_error (line bigint, pointer text, message text) ON COMMIT DROP";
 
 /// Everything that [`open`] may create.
-pub const TABLES: [&str; 6] = [
+pub const TABLES: [&str; 7] = [
     ERRORS,
     super::accounts::STAGING,
     super::subscriptions::STAGING,
     super::charges::STAGING,
     super::placements::STAGING,
     super::placements::EVENTS,
+    super::mailbox_lists::STAGING,
 ];
 
 /// Creates `tables`, and lifts the limits that are meant for people who wait.

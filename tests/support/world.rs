@@ -15,8 +15,8 @@ use makegood::domain::money::Money;
 use makegood::domain::operator::{Operator, Tax};
 use makegood::domain::period::Month;
 use makegood::domain::time::{HOUR, Instant};
-use makegood::domain::window::{Capability, Impact, Scope};
-use makegood::flows::announce_outage::{AnnounceOutage, announce_outage};
+use makegood::domain::window::{Capability, Impact};
+use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, announce_outage};
 use makegood::flows::apply_credit_run::{Step, apply_step};
 use makegood::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use makegood::flows::assess_period::assess_period;
@@ -232,7 +232,7 @@ pub async fn publish_changed(pool: &PgPool, now: Instant, name: &str, terms: Val
 /// Enters an outage of a mail system and signs it off.
 pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end: Instant, now: Instant) -> WindowId {
     let request = AnnounceOutage {
-        scope: Scope::Shards([shard.to_owned()].into_iter().collect()).into(),
+        scope: AskedScope::Shards(vec![shard.to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
