@@ -473,13 +473,13 @@ async fn pages_of_the_list_hold_each_outage_once_the_latest_start_first() {
         deliver(pool, "prom-b", minutes(900), &[alert(shard, begins, Some(begins.plus(MINUTE)))]).await;
     }
     let mut conn = pool.acquire().await.unwrap();
-    let all = windows::list(&mut conn, None, 500).await.unwrap();
+    let all = windows::list(&mut conn, None, 500, None).await.unwrap();
     let places: Vec<_> = all.iter().map(|one| (one.window.start, one.window.id)).collect();
     assert_eq!(places.len(), 7);
     assert!(places.windows(2).all(|pair| pair[0] > pair[1]));
     let (mut after, mut paged) = (None, Vec::new());
     loop {
-        let page = windows::list(&mut conn, after, 2).await.unwrap();
+        let page = windows::list(&mut conn, after, 2, None).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some((last.window.start, last.window.id));
         paged.extend(page);

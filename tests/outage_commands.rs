@@ -118,6 +118,20 @@ async fn an_outage_is_opened_closed_amended_and_signed_by_somebody_else_at_a_ter
     for line in ["1  provisional", "2  provisional", "3  provisional", "4  confirmed", "closed at the terminal"] {
         assert!(shown.out.contains(line), "{line}: {shown:?}");
     }
+    let named =
+        ["incident", "record", "INC-2026-031", "--title", "The fail-over", "--caught-up", "2026-10-13T18:00:00Z"];
+    terminal.run("sefa", &named).await.done();
+    let incident = terminal.run("sefa", &["incident", "show", "INC-2026-031"]).await.done();
+    for line in [
+        "INC-2026-031: The fail-over",
+        "1 mailboxes of 1 accounts",
+        "caught up 2026-10-13T18:00:00Z",
+        "3.13 NZD because of it",
+    ] {
+        assert!(incident.out.contains(line), "{line}: {incident:?}");
+    }
+    let incidents = terminal.run("sefa", &["incident", "list"]).await.done();
+    assert!(incidents.out.starts_with("INC-2026-031  2026-10-12T17:10:00Z  over"), "{incidents:?}");
     terminal.run("mikaere", &["outage", "retract", &id, "--reason", "a drill"]).await.done();
     let late = terminal.run("sefa", &["outage", "amend", &id, "--goes-on", "--reason", "it was none"]).await;
     assert_eq!(late.code, 5, "what was taken back stays so: {late:?}");

@@ -99,6 +99,7 @@ fn plausible(path: &str, account: &str) -> Value {
         }),
         "/v1/credit-runs/{id}/approve" => json!({ "total": "1.00" }),
         "/v1/outages/{id}/amendments" => json!({ "version": 1, "reason": "It was another day." }),
+        "/v1/differences/{id}/decisions" => json!({ "decision": "keep", "reason": "We were wrong." }),
         "/v1/outages/{id}/confirm" => json!({ "version": 1 }),
         "/v1/calendars/{name}" => json!({ "weekend": ["sunday"], "holidays": {} }),
         _ => json!({}),
@@ -125,6 +126,10 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
             (two.run.clone(), Uuid::from_u128(77).to_string())
         } else if path.starts_with("/v1/outages/{id}") {
             (two.world.window.to_string(), Uuid::from_u128(77).to_string())
+        } else if path.starts_with("/v1/incidents/{name}") {
+            ("INC-2026-031".to_owned(), "INC-2026-O31".to_owned())
+        } else if path.starts_with("/v1/differences/{id}") {
+            (Uuid::from_u128(76).to_string(), Uuid::from_u128(77).to_string())
         } else if path.starts_with("/v1/plans/{plan}") {
             ("business".to_owned(), "businass".to_owned())
         } else if path.starts_with("/v1/calendars/{name}") {
@@ -151,6 +156,7 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
                         .replace("{plan}", id)
                         .replace("{name}", id)
                         .replace("{period}", "2026-10")
+                        .replace("/changes", "/changes?from=2026-11-01T00:00:00Z")
                         .replace("{version}", "1")
                         .replace("{action}", verb);
                     let body = (method != "get").then(|| plausible(path, id));

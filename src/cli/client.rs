@@ -64,6 +64,17 @@ impl<'a> Client<'a> {
         self.answer(self.request(Method::GET, path, query)?).await
     }
 
+    /// Reads the one of `path` that is called `name`.
+    pub async fn get_named(&self, path: &str, name: &str) -> Result<Value, CallError> {
+        let named = format!("{}{path}", self.server.url.trim_end_matches('/'));
+        let away = |why: String| CallError::Away { url: self.server.url.clone(), why };
+        let mut url = reqwest::Url::parse(&named).map_err(|error| away(error.to_string()))?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(name);
+        }
+        self.answer(self.http.get(url).bearer_auth(&self.server.token)).await
+    }
+
     /// Sends JSON where no key is needed.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, CallError> {
         self.answer(self.request(Method::POST, path, &[])?.json(body)).await

@@ -17,6 +17,7 @@ pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod incident;
 pub mod outage;
 pub mod policy;
 pub mod serve;
@@ -79,6 +80,9 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Outages that belong together: list, show with what is at stake, name
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
     /// Outages by hand: enter, close, correct, sign off, list
     #[command(subcommand)]
     Outage(outage::OutageCommand),
@@ -126,6 +130,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),
         Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),
         Command::Bench(args) => bench::run(&args)?,
         Command::Openapi => print!("{}", crate::http::router::document()),

@@ -44,10 +44,10 @@ pub struct Common {
     server: ServerArgs,
     /// The answer as JSON.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// The zone of times without an offset, such as Pacific/Auckland; times are shown in it.
     #[arg(long, env = "MAKEGOOD_ZONE")]
-    zone: Option<Zone>,
+    pub zone: Option<Zone>,
 }
 
 /// What makes a retry the same deed.
@@ -55,7 +55,7 @@ pub struct Common {
 pub struct Again {
     /// The Idempotency-Key of a try whose outcome was unknown; a new one unless given.
     #[arg(long)]
-    key: Option<String>,
+    pub key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -254,7 +254,7 @@ pub struct ShowArgs {
 
 /// Why a command did nothing, or may have.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub enum Failed {
     /// What was written cannot be meant.
     #[error("{0}")]
     Usage(String),
@@ -278,6 +278,11 @@ pub async fn run(command: &OutageCommand) -> u8 {
         OutageCommand::List(args) => list(args).await,
         OutageCommand::Show(args) => show(args).await,
     };
+    ended(done)
+}
+
+/// Says why a command failed; gives what the program ends with.
+pub fn ended(done: Result<(), Failed>) -> u8 {
     match done {
         Ok(()) => 0,
         Err(failed) => {
@@ -293,7 +298,7 @@ pub async fn run(command: &OutageCommand) -> u8 {
 
 impl Common {
     /// The time that an option says; what was understood goes to stderr, unless it was said exactly.
-    fn time(&self, name: &str, text: Option<&str>) -> Result<Option<Instant>, Failed> {
+    pub fn time(&self, name: &str, text: Option<&str>) -> Result<Option<Instant>, Failed> {
         let Some(text) = text else { return Ok(None) };
         let at = when::instant(text, self.zone, Clock::real().now());
         let at = at.map_err(|why| Failed::Usage(format!("{name}: {why}")))?;
@@ -341,13 +346,22 @@ impl Common {
     /// Sends the deed and shows what came of it. `again` is what a retry must say to be the same deed, beside the key.
     async fn deed(&self, path: &str, key: &Again, body: &Value, again: &str) -> Result<Value, Failed> {
         let key = key.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        let sent = Client::new(&self.server)?.post_once(path, &key, body).await;
-        let answer = sent.map_err(|call| match &call {
-            CallError::Unknown(_) => Failed::Unknown { call, again: format!("--key {key} {again}").trim().to_owned() },
-            CallError::Away { .. } | CallError::Refused { .. } | CallError::NotJson(_) => Failed::Call(call),
-        })?;
+        let answer = self.send(path, &key, body, again).await?;
         self.say(&answer);
         Ok(answer)
+    }
+
+    /// As [`Common::deed`], without showing what came of it.
+    pub async fn send(&self, path: &str, key: &str, body: &Value, again: &str) -> Result<Value, Failed> {
+        let sent = self.client()?.post_once(path, key, body).await;
+        sent.map_err(|call| match &call {
+            CallError::Unknown(_) => Failed::Unknown { call, again: format!("--key {key} {again}").trim().to_owned() },
+            CallError::Away { .. } | CallError::Refused { .. } | CallError::NotJson(_) => Failed::Call(call),
+        })
+    }
+
+    pub fn client(&self) -> anyhow::Result<Client<'_>> {
+        Client::new(&self.server)
     }
 
     async fn latest(&self, id: Uuid) -> Result<Value, Failed> {
@@ -522,7 +536,8 @@ fn state(window: &Value) -> &str {
     window["state"]["state"].as_str().unwrap_or_default()
 }
 
-fn shown(at: &Value, zone: Option<Zone>) -> String {
+/// A time of an answer, or a dash where there is none.
+pub fn shown(at: &Value, zone: Option<Zone>) -> String {
     let read = at.as_str().and_then(|text| Instant::parse(text).ok());
     read.map_or_else(|| "-".to_owned(), |at| when::shown(at, zone))
 }
@@ -552,7 +567,7 @@ fn effect(impact: &Value) -> String {
 }
 
 /// One outage on one line.
-fn line(window: &Value, zone: Option<Zone>) -> String {
+pub fn line(window: &Value, zone: Option<Zone>) -> String {
     let text = |name: &str| window[name].as_str().unwrap_or_default().to_owned();
     format!(
         "{}  {:<11}  {}  {}  {} {} {}",

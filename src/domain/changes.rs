@@ -32,12 +32,11 @@ pub fn changes(before: &[&Inputs], after: &[&Inputs]) -> Vec<Change> {
     let mut names: Vec<&(&'static str, String)> = before.keys().chain(after.keys()).collect();
     names.sort_unstable();
     names.dedup();
-    let of = |facts: &Facts, name| facts.get(name).cloned().unwrap_or_default();
     let change = |name: &(&'static str, String)| Change {
         kind: name.0,
         name: name.1.clone(),
-        before: of(&before, name),
-        after: of(&after, name),
+        before: before.get(name).cloned().unwrap_or_default(),
+        after: after.get(name).cloned().unwrap_or_default(),
     };
     names.into_iter().map(change).filter(|one| one.before != one.after).collect()
 }

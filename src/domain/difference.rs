@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_decision_answers_its_difference_and_waits_until_what_is_due_is_settled() {
-        let kinds = [(100, Some(150)), (100, Some(50)), (100, None)].map(|(credited, due)| DifferenceKind::of(credited, due));
+        let kinds =
+            [(100, Some(150)), (100, Some(50)), (100, None)].map(|(credited, due)| DifferenceKind::of(credited, due));
         let [further, over, unknown] = kinds.map(Option::unwrap);
         assert_eq!(DifferenceKind::of(100, Some(100)), None);
         let held = ["window_not_confirmed:x".to_owned()];

@@ -44,6 +44,10 @@ uuid_id! {
     MailboxListId
 }
 uuid_id! {
+    /// What one account should have got beside what it was credited.
+    DifferenceId
+}
+uuid_id! {
     /// A claim, derived from its account and the caller's idempotency key.
     ClaimId
 }
@@ -90,6 +94,14 @@ impl MailboxListId {
     /// The id of the list with this content: SHA-256 over the file, in hex.
     pub fn of(hash: &str) -> Self {
         MailboxListId(derived(&["mailbox-list", hash]))
+    }
+}
+
+impl DifferenceId {
+    /// The difference between what a subscription was credited for a period and what is due, both as text.
+    pub fn of(account: AccountId, subscription: SubscriptionId, period: &str, credited: &str, due: &str) -> Self {
+        let (account, subscription) = (account.to_string(), subscription.to_string());
+        DifferenceId(derived(&["difference", &account, &subscription, period, credited, due]))
     }
 }
 

@@ -53,5 +53,6 @@ pub async fn decide_difference(
     let (action, subject) = ("difference.decide", id.to_string());
     let entry = audit::Entry { account: listed.account, actor, action, subject: &subject, detail, at: now };
     audit::record(tx, &entry).await?;
-    once.finish(201, &json!({ "difference": id, "decision": decided.decision, "reason": decided.reason, "at": now })).await
+    once.finish(201, &json!({ "difference": id, "decision": decided.decision, "reason": decided.reason, "at": now }))
+        .await
 }

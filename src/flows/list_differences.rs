@@ -22,7 +22,8 @@ const PAGE: i64 = 5_000;
 pub async fn list_differences(pool: &PgPool, now: Instant, actor: &Actor, period: Month) -> Result<Listing, Error> {
     let mut conn = pool.acquire().await?;
     if differences::credits_issued(&mut conn, period.first_day()).await? == 0 {
-        let detail = format!("No credits of {period} are issued yet, so there is nothing to differ from: propose a credit run.");
+        let detail =
+            format!("No credits of {period} are issued yet, so there is nothing to differ from: propose a credit run.");
         return Err(Refusal::new(Code::WrongState, detail).into());
     }
     drop(conn);

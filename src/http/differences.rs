@@ -64,7 +64,9 @@ pub struct Difference {
     /// Why nobody may decide it yet.
     pub blockers: Vec<String>,
     /// Where the facts that changed since are listed; null where nothing was credited from a credit run.
-    #[schema(example = "/v1/accounts/20418876/assessments/2026-10/changes?from=2026-11-04T00:00:00Z&to=2026-11-20T00:00:00Z")]
+    #[schema(
+        example = "/v1/accounts/20418876/assessments/2026-10/changes?from=2026-11-04T00:00:00Z&to=2026-11-20T00:00:00Z"
+    )]
     pub changes: Option<String>,
     pub decided: Option<DecidedBody>,
 }

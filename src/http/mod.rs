@@ -25,7 +25,9 @@ pub mod calendars;
 pub mod claims;
 pub mod credit_runs;
 pub mod describe;
+pub mod differences;
 pub mod health;
+pub mod incidents;
 pub mod ingest;
 pub mod ledger;
 pub mod listener;
@@ -34,6 +36,7 @@ pub mod observe;
 pub mod outages;
 pub mod pages;
 pub mod problem;
+pub mod records;
 pub mod router;
 pub mod terms;
 
