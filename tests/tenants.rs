@@ -10,11 +10,15 @@ mod world;
 use std::collections::BTreeSet;
 
 use axum::http::Method;
+use bytes::Bytes;
 use doors::{Answered, Doors, doors};
+use futures_util::stream;
 use makegood::domain::actor::Role;
+use makegood::domain::batch::Format;
 use makegood::domain::feed::credit_name;
 use makegood::domain::ids::CreditId;
 use makegood::flows::sequence_feed::sequence_feed;
+use makegood::flows::take_mailbox_list::{Listed, take_mailbox_list};
 use makegood::store::customer;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -60,6 +64,14 @@ async fn two() -> Two {
         credits.push(credit_name(CreditId(id)));
         answers.push(json!({ "credit": credits[index], "answer": "accepted" }));
     }
+    let lines: Vec<_> = (0..2)
+        .map(|index| json!({ "account": reference(index), "mailbox": format!("{}-0", reference(index)) }))
+        .collect();
+    let file = lines.iter().map(|line| Ok::<_, std::io::Error>(Bytes::from(format!("{line}\n"))));
+    let list =
+        take_mailbox_list(pool, november(20), &staff("sefa", Role::Operations), stream::iter(file), Format::Ndjson)
+            .await;
+    assert!(matches!(list.unwrap(), Listed::Kept { is_new: true, .. }));
     let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": answers })).await;
     assert_eq!(taken.json()["recorded"], 2, "{}", taken.body);
     let calendar = json!({ "weekend": ["sunday"], "holidays": {} });

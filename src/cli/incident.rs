@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::outage::{Again, Common, Failed, ended, line, shown};
+use super::outage::{Again, Common, Failed, ended};
+use super::outage_words::{line, shown};
 
 #[derive(Debug, Subcommand)]
 pub enum IncidentCommand {

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod feed;
 pub mod incident;
 pub mod outage;
+mod outage_words;
 pub mod policy;
 pub mod serve;
 pub mod token;
@@ -85,7 +86,7 @@ enum Command {
     Incident(incident::IncidentCommand),
     /// Outages by hand: enter, close, correct, sign off, list
     #[command(subcommand)]
-    Outage(outage::OutageCommand),
+    Outage(Box<outage::OutageCommand>),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
     /// Print the OpenAPI document

@@ -1,12 +1,11 @@
 //! `makegood outage`: what operations do at 2 am, from a terminal. A door to the service: it decides nothing.
 
-use std::fmt::Write;
-
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::client::{CallError, Client, ServerArgs};
+use super::outage_words::{described, impact, line, shown, state, until};
 use super::when;
 use crate::clock::Clock;
 use crate::domain::period::Zone;
@@ -242,6 +241,9 @@ pub struct ListArgs {
     /// At most this many, up to 500.
     #[arg(long, default_value_t = 50)]
     limit: u32,
+    /// What was held to be true at this time.
+    #[arg(long)]
+    as_recorded_at: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +252,9 @@ pub struct ShowArgs {
     common: Common,
     /// The outage.
     id: Uuid,
+    /// What was held to be true at this time.
+    #[arg(long)]
+    as_recorded_at: Option<String>,
 }
 
 /// Why a command did nothing, or may have.
@@ -307,6 +312,10 @@ impl Common {
             eprintln!("{name} {text}: {shown}");
         }
         Ok(Some(at))
+    }
+
+    fn as_recorded(&self, text: Option<&str>) -> Result<Option<(&'static str, String)>, Failed> {
+        Ok(self.time("--as-recorded-at", text)?.map(|at| ("as_recorded_at", at.to_string())))
     }
 
     fn planned(&self, planned: &Planned) -> Result<Option<Value>, Failed> {
@@ -465,8 +474,8 @@ async fn amend(args: &AmendArgs) -> Result<(), Failed> {
         ("impact", args.impact.map(|impact| json!(impact))),
         ("planned", common.planned(&args.planned)?),
         ("incident", args.incident.as_ref().map(|one| json!(one))),
-        ("goes_on", args.goes_on.then(|| json!(true))),
-        ("unplanned", args.unplanned.then(|| json!(true))),
+        ("goes_on", args.goes_on.then_some(Value::Bool(true))),
+        ("unplanned", args.unplanned.then_some(Value::Bool(true))),
     ];
     let changes = changes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let mut body: Map<String, Value> = changes.collect();
@@ -494,7 +503,9 @@ async fn retract(args: &RetractArgs) -> Result<(), Failed> {
 }
 
 async fn list(args: &ListArgs) -> Result<(), Failed> {
-    let page = Client::new(&args.common.server)?.get("/v1/outages", &[("limit", args.limit.to_string())]).await?;
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.common.as_recorded(args.as_recorded_at.as_deref())?);
+    let page = args.common.client()?.get("/v1/outages", &query).await?;
     let listed = page["data"].as_array().into_iter().flatten();
     let listed: Vec<&Value> = listed.filter(|outage| !args.open || goes_on(outage)).collect();
     if args.common.json {
@@ -514,7 +525,8 @@ async fn list(args: &ListArgs) -> Result<(), Failed> {
 }
 
 async fn show(args: &ShowArgs) -> Result<(), Failed> {
-    let history = Client::new(&args.common.server)?.get(&format!("/v1/outages/{}", args.id), &[]).await?;
+    let query: Vec<_> = args.common.as_recorded(args.as_recorded_at.as_deref())?.into_iter().collect();
+    let history = args.common.client()?.get(&format!("/v1/outages/{}", args.id), &query).await?;
     if args.common.json {
         println!("{history}");
         return Ok(());
@@ -530,153 +542,4 @@ async fn show(args: &ShowArgs) -> Result<(), Failed> {
         println!("    {number}  {:<11}  {start} to {end}, recorded {recorded} by {by}{why}", state(window));
     }
     Ok(())
-}
-
-fn state(window: &Value) -> &str {
-    window["state"]["state"].as_str().unwrap_or_default()
-}
-
-/// A time of an answer, or a dash where there is none.
-pub fn shown(at: &Value, zone: Option<Zone>) -> String {
-    let read = at.as_str().and_then(|text| Instant::parse(text).ok());
-    read.map_or_else(|| "-".to_owned(), |at| when::shown(at, zone))
-}
-
-fn until(window: &Value, zone: Option<Zone>) -> String {
-    if window["end"].is_null() { "goes on".to_owned() } else { shown(&window["end"], zone) }
-}
-
-fn place(scope: &Value) -> String {
-    match (scope["shards"].as_array(), scope["list"].as_str()) {
-        (Some(shards), _) => shards.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
-        (None, Some(list)) => format!("list {list}"),
-        (None, None) => scope.as_str().map_or_else(|| scope.to_string(), str::to_owned),
-    }
-}
-
-fn effect(impact: &Value) -> String {
-    match impact["kind"].as_str() {
-        Some("degraded") => {
-            let bp = impact["weight_bp"].as_u64().unwrap_or_default();
-            format!("degraded:{}.{:02}%", bp / 100, bp % 100)
-        }
-        Some("delayed") => format!("delayed:{}s", impact["seconds"]),
-        Some(other) => other.to_owned(),
-        None => String::new(),
-    }
-}
-
-/// One outage on one line.
-pub fn line(window: &Value, zone: Option<Zone>) -> String {
-    let text = |name: &str| window[name].as_str().unwrap_or_default().to_owned();
-    format!(
-        "{}  {:<11}  {}  {}  {} {} {}",
-        text("id"),
-        state(window),
-        shown(&window["start"], zone),
-        until(window, zone),
-        text("capability"),
-        effect(&window["impact"]),
-        place(&window["scope"]),
-    )
-}
-
-/// One outage as it stands, for a reader.
-fn described(outage: &Value, zone: Option<Zone>) -> String {
-    let window = &outage["window"];
-    let mut text = format!(
-        "outage {}, version {}, {}\n",
-        window["id"].as_str().unwrap_or_default(),
-        window["version"],
-        state(window)
-    );
-    let mut put = |name: &str, value: String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    put("what", format!("{}, {}", window["capability"].as_str().unwrap_or_default(), effect(&window["impact"])));
-    put("where", place(&window["scope"]));
-    put("start", shown(&window["start"], zone));
-    put("end", until(window, zone));
-    if let Some(planned) = window["planned"].as_object() {
-        let interval = planned.get("interval").unwrap_or(&Value::Null);
-        let told = shown(planned.get("announced_at").unwrap_or(&Value::Null), zone);
-        let (from, to) = (shown(&interval["start"], zone), shown(&interval["end"], zone));
-        put("planned", format!("{from} to {to}, announced {told}"));
-    }
-    for (name, value) in [("incident", &outage["incident"]), ("reason", &window["reason"])] {
-        if let Some(value) = value.as_str() {
-            put(name, value.to_owned());
-        }
-    }
-    put("recorded", shown(&outage["recorded_at"], zone));
-    if !outage["dispute"].is_null() {
-        put("dispute", "its monitors disagree: amend it with a reason before it is signed off".to_owned());
-    }
-    if outage["later_evidence"] == true {
-        put("note", "a monitor said something after a person made this version".to_owned());
-    }
-    text
-}
-
-/// Reads `full`, `degraded:50%` and `delayed:600s`.
-fn impact(text: &str) -> Result<Impact, String> {
-    let forms = "write full, degraded:50% (the part that did not work) or delayed:600s";
-    let read = match text.split_once(':') {
-        None if text == "full" => Some(Impact::Full),
-        Some(("degraded", part)) => part
-            .strip_suffix('%')
-            .and_then(|percent| {
-                let (whole, hundredths) = percent.split_once('.').unwrap_or((percent, ""));
-                let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-                if whole.is_empty() || hundredths.len() > 2 || !is_number(whole) || !is_number(hundredths) {
-                    return None;
-                }
-                format!("{whole}{hundredths:0<2}").parse().ok()
-            })
-            .map(|weight_bp| Impact::Degraded { weight_bp }),
-        Some(("delayed", time)) => {
-            let unit = [('s', 1), ('m', 60), ('h', 3_600)].into_iter().find(|(unit, _)| time.ends_with(*unit));
-            unit.and_then(|(unit, seconds)| {
-                let number: u32 = time.strip_suffix(unit)?.parse().ok()?;
-                Some(Impact::Delayed { seconds: number.checked_mul(seconds)? })
-            })
-        }
-        Some(_) | None => None,
-    };
-    let impact = read.ok_or_else(|| forms.to_owned())?;
-    impact.check().map_err(str::to_owned)?;
-    Ok(impact)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_impact_is_read_as_it_is_written() {
-        assert_eq!(impact("full"), Ok(Impact::Full));
-        assert_eq!(impact("degraded:50%"), Ok(Impact::Degraded { weight_bp: 5_000 }));
-        assert_eq!(impact("degraded:12.5%"), Ok(Impact::Degraded { weight_bp: 1_250 }));
-        assert_eq!(impact("degraded:0.05%"), Ok(Impact::Degraded { weight_bp: 5 }));
-        assert_eq!(impact("delayed:600s"), Ok(Impact::Delayed { seconds: 600 }));
-        assert_eq!(impact("delayed:2h"), Ok(Impact::Delayed { seconds: 7_200 }));
-        for wrong in [
-            "",
-            "half",
-            "full:1",
-            "degraded:50",
-            "degraded:0%",
-            "degraded:101%",
-            "degraded:1.234%",
-            "degraded:.5%",
-            "degraded:-1%",
-            "delayed:0s",
-            "delayed:600",
-            "delayed:1.5h",
-            "delayed:9999999h",
-        ] {
-            assert!(impact(wrong).is_err(), "{wrong}");
-        }
-    }
 }

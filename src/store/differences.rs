@@ -70,7 +70,7 @@ pub async fn find_after(
           FROM (SELECT account_id, subscription_id, min(credit.currency) AS currency, sum(gross_minor)::bigint AS minor,
                        max(recorded_as_of) AS as_of
                 FROM credit LEFT JOIN credit_run USING (run_id)
-                WHERE road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+                WHERE credit.road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
                 GROUP BY account_id, subscription_id) given
           FULL JOIN (SELECT account_id, subscription_id, currency, amount_minor, blockers
                      FROM assessment WHERE period = $1 AND recorded_as_of = $3) due
