@@ -11,7 +11,7 @@ use makegood::domain::refusal::Code;
 use makegood::domain::time::{Instant, Interval, MINUTE, SECOND};
 use makegood::domain::window::{Capability, Certainty, Impact, OutageWindow, Scope};
 use makegood::flows::amend_outage::{AmendOutage, amend_outage};
-use makegood::flows::announce_outage::{AnnounceOutage, PlannedWork, announce_outage};
+use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, PlannedWork, announce_outage};
 use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
 use makegood::flows::note_silences::note_silences;
 use makegood::flows::once::{Answer, IdempotencyKey};
@@ -430,7 +430,11 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
     let replayed = amend().await.unwrap();
     assert!(replayed.replayed && replayed.status == 201);
 
-    let (status, confirmed) = answer(confirm("c2", 5).await);
+    // Mere wrote this version, so somebody else signs it; her try is kept.
+    assert_eq!(code(confirm("own", 5).await), Code::FourEyes);
+    let wiki = actor("wiki", Role::Operations, None);
+    let signed = confirm_outage(pool, now, &wiki, &key("c2"), id, ConfirmOutage { version: 5 }).await;
+    let (status, confirmed) = answer(signed);
     assert_eq!((status, &confirmed["window"]["state"]["state"]), (200, &json!("confirmed")));
     assert_eq!(confirmed["incident"], json!("INC-2026-031"));
     assert_eq!(code(confirm("c3", 6).await), Code::WrongState);
@@ -445,7 +449,9 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
     assert!(windows::latest(&mut conn, id).await.unwrap().unwrap().later_evidence);
     assert_eq!(windows::of_incident(&mut conn, "INC-2026-031").await.unwrap().len(), 1);
     drop(conn);
-    for (rows, action) in [(1, "outage.amend"), (1, "outage.confirm"), (4, "outage.observe")] {
+    for (rows, action) in
+        [(1, "outage.amend"), (1, "outage.confirm"), (1, "outage.confirm.refused"), (4, "outage.observe")]
+    {
         let found: i64 = sqlx::query_scalar("SELECT count(*) FROM audit WHERE action = $1 AND subject = $2")
             .bind(action)
             .bind(id.to_string())
@@ -467,7 +473,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
     let mere = operations();
     let announced = at("2026-10-11T00:00:00Z");
     let request = AnnounceOutage {
-        scope: Scope::Shards(vec!["mx-12".to_owned()]),
+        scope: AskedScope::Shards(vec!["mx-12".to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
@@ -475,6 +481,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
         end: None,
         planned: Some(PlannedWork { announced_at: None, start: minutes(-60), end: down() }),
         incident: None,
+        note: None,
     };
     let (status, entered) = answer(announce_outage(pool, announced, &mere, &key("p1"), request.clone()).await);
     assert_eq!((status, &entered["window"]["version"]), (201, &json!(1)));
@@ -510,13 +517,13 @@ async fn pages_of_the_list_hold_each_outage_once_the_latest_start_first() {
         deliver(pool, "prom-b", minutes(900), &[alert(shard, begins, Some(begins.plus(MINUTE)))]).await;
     }
     let mut conn = pool.acquire().await.unwrap();
-    let all = windows::list(&mut conn, None, 500).await.unwrap();
+    let all = windows::list(&mut conn, None, 500, None).await.unwrap();
     let places: Vec<_> = all.iter().map(|one| (one.window.start, one.window.id)).collect();
     assert_eq!(places.len(), 7);
     assert!(places.windows(2).all(|pair| pair[0] > pair[1]));
     let (mut after, mut paged) = (None, Vec::new());
     loop {
-        let page = windows::list(&mut conn, after, 2).await.unwrap();
+        let page = windows::list(&mut conn, after, 2, None).await.unwrap();
         let Some(last) = page.last() else { break };
         after = Some((last.window.start, last.window.id));
         paged.extend(page);

@@ -95,6 +95,8 @@ struct World {
 
 #[derive(Clone, Debug)]
 struct Window {
+    /// The mailboxes that it names; none where it is about shards.
+    named: Option<Vec<usize>>,
     shards: Vec<usize>,
     capability: usize,
     start: i64,
@@ -117,14 +119,15 @@ fn window() -> impl Strategy<Value = Window> {
     ];
     let planned = prop::option::weighted(0.3, (-40i64..40, 1i64..300, 22i64..26));
     let shards = prop_oneof![1 => Just(vec![0, 1, 2]), 2 => prop::collection::vec(0usize..3, 1..3)];
-    let flags = (prop::bool::weighted(0.1), 0i64..=7, 0usize..10, prop::bool::weighted(0.15));
+    let named = prop::option::weighted(0.2, prop::collection::vec(0usize..4, 0..3));
+    let flags = (prop::bool::weighted(0.1), 0i64..=7, 0usize..10, prop::bool::weighted(0.15), named);
     (shards, 0usize..3, -BAND..BAND - 1, 1i64..400, impact, planned, flags).prop_map(
-        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap, unknown))| {
+        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap, unknown, named))| {
             // Often just at the edge.
             let length = length.min(BAND);
             let start = [0, -length].get(snap).copied().unwrap_or(start);
             let length = length.min(BAND - start);
-            Window { shards, capability, start, length, degraded, delayed, hit, planned, retracted, unknown }
+            Window { named, shards, capability, start, length, degraded, delayed, hit, planned, retracted, unknown }
         },
     )
 }
@@ -327,13 +330,21 @@ impl World {
                 let (told, from, to) = (self.at(start - hours * 3_600), self.at(start), self.at(start + length));
                 format!(", planned: {{announced_at: '{told}', interval: {{start: '{from}', end: '{to}'}}}}")
             });
-            let shards: Vec<&str> = window.shards.iter().map(|shard| SHARDS[*shard]).collect();
+            let scope = match &window.named {
+                Some(named) => {
+                    let names: Vec<String> = named.iter().map(|index| format!("box{index}-1")).collect();
+                    format!("mailboxes: [{}]", names.join(", "))
+                }
+                None => {
+                    let shards: Vec<&str> = window.shards.iter().map(|shard| SHARDS[*shard]).collect();
+                    format!("shards: [{}]", shards.join(", "))
+                }
+            };
             let state = if window.retracted { "retracted" } else { "confirmed" };
             let certainty = if window.unknown { ", certainty: unknown" } else { "" };
             write!(
                 case,
-                "{{name: w{index}, scope: {{shards: [{}]}}, capability: {}, start: '{}', end: '{}', impact: {impact}, reach: {{hit: {}, of: 7}}, state: {state}{planned}{certainty}}},",
-                shards.join(", "),
+                "{{name: w{index}, scope: {{{scope}}}, capability: {}, start: '{}', end: '{}', impact: {impact}, reach: {{hit: {}, of: 7}}, state: {state}{planned}{certainty}}},",
                 CAPABILITIES[window.capability],
                 self.at(window.start),
                 self.at(window.start + window.length),
@@ -377,7 +388,7 @@ struct Counted {
     outages: Vec<i128>,
 }
 
-fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Counted> {
+fn count(world: &World, lives: &[(usize, &[Move])], alone: Option<usize>) -> Option<Counted> {
     let lived = |second: i64, moves: &[Move], directory: bool| {
         let last = moves.iter().filter(|one| one.2 == directory && one.0 <= second).max_by_key(|one| one.0);
         last.and_then(|one| one.1)
@@ -385,7 +396,8 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
     let at_home = |second: i64, moves: &[Move]| -> BTreeSet<usize> {
         [lived(second, moves, false), lived(second, moves, true)].into_iter().flatten().collect()
     };
-    let homes = |second: i64| -> BTreeSet<usize> { lives.iter().flat_map(|moves| at_home(second, moves)).collect() };
+    let homes =
+        |second: i64| -> BTreeSet<usize> { lives.iter().flat_map(|(_, moves)| at_home(second, moves)).collect() };
     let is_paused = |second: i64| world.pause.is_some_and(|(from, length, _)| from <= second && second < from + length);
     let not_promised = |second: i64| is_paused(second) && world.pause.is_some_and(|(.., both)| both);
     let promised_at = |second: i64| world.whole_period || !homes(second).is_empty();
@@ -411,13 +423,16 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
         };
         // Each mailbox by itself: what it lost, what of that is excused.
         let (mut is_excused, mut before, mut after) = (false, 0, 0);
-        for moves in lives {
+        for (mailbox, moves) in lives {
             let homes = at_home(second, moves);
             let on: Vec<&Window> = world
                 .windows
                 .iter()
                 .filter(|window| !window.retracted && window.start <= second && second < window.start + window.length)
-                .filter(|window| homes.iter().any(|home| window.shards.contains(home)))
+                .filter(|window| match &window.named {
+                    Some(named) => !homes.is_empty() && named.contains(mailbox),
+                    None => homes.iter().any(|home| window.shards.contains(home)),
+                })
                 .filter(|window| alone.is_none_or(|alone| window.capability == alone))
                 .collect();
             let excused: Vec<usize> = on.iter().filter(excusing).map(|window| window.capability).collect();
@@ -518,11 +533,11 @@ fn oracle(world: &World) -> i128 {
         let divisor = gcd(sum.0.abs(), sum.1);
         sum = (sum.0 / divisor, sum.1 / divisor);
     };
-    let all: Vec<&[Move]> = world.mailboxes.iter().map(Vec::as_slice).collect();
+    let all: Vec<(usize, &[Move])> = world.mailboxes.iter().map(Vec::as_slice).enumerate().collect();
     for alone in alone {
         let each: Vec<Counted> = match world.per {
             Per::Account => count(world, &all, alone).into_iter().collect(),
-            Per::Mailbox | Per::Minutes => all.iter().filter_map(|moves| count(world, &[moves], alone)).collect(),
+            Per::Mailbox | Per::Minutes => all.iter().filter_map(|one| count(world, &[*one], alone)).collect(),
         };
         let judged: Vec<Counted> = match world.per {
             Per::Mailbox => each,

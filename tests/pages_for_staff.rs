@@ -7,8 +7,8 @@ use makegood::clock::Clock;
 use makegood::domain::actor::{Actor, Role};
 use makegood::domain::claim::Ground;
 use makegood::domain::time::{HOUR, Instant};
-use makegood::domain::window::{Capability, Impact, Scope};
-use makegood::flows::announce_outage::{AnnounceOutage, announce_outage};
+use makegood::domain::window::{Capability, Impact};
+use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, announce_outage};
 use makegood::flows::file_claim::{FileClaim, Filed, file_claim};
 use makegood::http::auth::{Issuers, IssuersConfig};
 use makegood::http::pages::sign_in::{DemoPeople, DemoSomebody};
@@ -159,7 +159,7 @@ async fn each_reading_of_a_case_is_kept_and_a_customer_reads_all_accounts_of_the
 /// An outage that somebody enters and nobody has signed off.
 async fn provisional(world: &World, name: &str, start: Instant, end: Option<Instant>, now: Instant) {
     let request = AnnounceOutage {
-        scope: Scope::Shards(vec!["mx-07".to_owned()].into_iter().collect()),
+        scope: AskedScope::Shards(vec!["mx-07".to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
@@ -167,6 +167,7 @@ async fn provisional(world: &World, name: &str, start: Instant, end: Option<Inst
         end,
         planned: None,
         incident: None,
+        note: None,
     };
     let sefa = staff("sefa", Role::Operations);
     announce_outage(&world.database.app, now, &sefa, &key(name), request).await.unwrap();

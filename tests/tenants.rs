@@ -10,11 +10,15 @@ mod world;
 use std::collections::BTreeSet;
 
 use axum::http::Method;
+use bytes::Bytes;
 use doors::{Answered, Doors, doors};
+use futures_util::stream;
 use makegood::domain::actor::Role;
+use makegood::domain::batch::Format;
 use makegood::domain::feed::credit_name;
 use makegood::domain::ids::CreditId;
 use makegood::flows::sequence_feed::sequence_feed;
+use makegood::flows::take_mailbox_list::{Listed, take_mailbox_list};
 use makegood::store::customer;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -60,6 +64,14 @@ async fn two() -> Two {
         credits.push(credit_name(CreditId(id)));
         answers.push(json!({ "credit": credits[index], "answer": "accepted" }));
     }
+    let lines: Vec<_> = (0..2)
+        .map(|index| json!({ "account": reference(index), "mailbox": format!("{}-0", reference(index)) }))
+        .collect();
+    let file = lines.iter().map(|line| Ok::<_, std::io::Error>(Bytes::from(format!("{line}\n"))));
+    let list =
+        take_mailbox_list(pool, november(20), &staff("sefa", Role::Operations), stream::iter(file), Format::Ndjson)
+            .await;
+    assert!(matches!(list.unwrap(), Listed::Kept { is_new: true, .. }));
     let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": answers })).await;
     assert_eq!(taken.json()["recorded"], 2, "{}", taken.body);
     let calendar = json!({ "weekend": ["sunday"], "holidays": {} });
@@ -99,6 +111,7 @@ fn plausible(path: &str, account: &str) -> Value {
         }),
         "/v1/credit-runs/{id}/approve" => json!({ "total": "1.00" }),
         "/v1/outages/{id}/amendments" => json!({ "version": 1, "reason": "It was another day." }),
+        "/v1/differences/{id}/decisions" => json!({ "decision": "keep", "reason": "We were wrong." }),
         "/v1/outages/{id}/confirm" => json!({ "version": 1 }),
         "/v1/calendars/{name}" => json!({ "weekend": ["sunday"], "holidays": {} }),
         _ => json!({}),
@@ -125,6 +138,10 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
             (two.run.clone(), Uuid::from_u128(77).to_string())
         } else if path.starts_with("/v1/outages/{id}") {
             (two.world.window.to_string(), Uuid::from_u128(77).to_string())
+        } else if path.starts_with("/v1/incidents/{name}") {
+            ("INC-2026-031".to_owned(), "INC-2026-O31".to_owned())
+        } else if path.starts_with("/v1/differences/{id}") {
+            (Uuid::from_u128(76).to_string(), Uuid::from_u128(77).to_string())
         } else if path.starts_with("/v1/plans/{plan}") {
             ("business".to_owned(), "businass".to_owned())
         } else if path.starts_with("/v1/calendars/{name}") {
@@ -151,6 +168,7 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
                         .replace("{plan}", id)
                         .replace("{name}", id)
                         .replace("{period}", "2026-10")
+                        .replace("/changes", "/changes?from=2026-11-01T00:00:00Z")
                         .replace("{version}", "1")
                         .replace("{action}", verb);
                     let body = (method != "get").then(|| plausible(path, id));

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use chrono::NaiveDate;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::client::{Client, ServerArgs};
 use super::database::{self, DatabaseArgs};
 use crate::clock::Clock;
 use crate::flows::sequence_feed::new_epoch;
@@ -20,16 +21,6 @@ pub enum FeedCommand {
     Ack(AckArgs),
     /// Open a new epoch after a restore or a lossy fail-over.
     NewEpoch(DatabaseArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ServerArgs {
-    /// The service.
-    #[arg(long, env = "MAKEGOOD_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// A token of the role billing.
-    #[arg(long, env = "MAKEGOOD_TOKEN", hide_env_values = true)]
-    pub token: String,
 }
 
 #[derive(Debug, Args)]
@@ -63,34 +54,6 @@ pub async fn run(command: &FeedCommand) -> anyhow::Result<()> {
             println!("{}", json!({ "epoch": epoch }));
             Ok(())
         }
-    }
-}
-
-/// A client of the service's API.
-struct Client<'a> {
-    http: reqwest::Client,
-    server: &'a ServerArgs,
-}
-
-impl<'a> Client<'a> {
-    fn new(server: &'a ServerArgs) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Client { http, server })
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let response = request.bearer_auth(&self.server.token).send().await.context("the service does not answer")?;
-        let (status, body) = (response.status(), response.text().await?);
-        if !status.is_success() {
-            bail!("the service answered {status}: {body}");
-        }
-        serde_json::from_str(&body).context("the service did not answer in JSON")
-    }
-
-    async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
-        let mut url = reqwest::Url::parse(&format!("{}{path}", self.server.url))?;
-        url.query_pairs_mut().extend_pairs(query);
-        self.send(self.http.get(url)).await
     }
 }
 
@@ -129,8 +92,7 @@ async fn ack(args: &AckArgs) -> anyhow::Result<()> {
         if items.is_empty() {
             break;
         }
-        let url = format!("{}/v1/billing/acks", args.server.url);
-        let taken = client.send(client.http.post(url).json(&json!({ "items": items }))).await?;
+        let taken = client.post("/v1/billing/acks", &json!({ "items": items })).await?;
         for (name, total) in &mut totals {
             *total += taken[*name].as_u64().unwrap_or(0);
         }

@@ -12,14 +12,19 @@ use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
 
 pub mod bench;
+pub mod client;
 pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
 pub mod ingest;
+pub mod incident;
+pub mod outage;
+mod outage_words;
 pub mod policy;
 pub mod serve;
 pub mod token;
+pub mod when;
 
 /// A ledger of what was promised, what was delivered and what is owed for the difference.
 #[derive(Debug, Parser)]
@@ -79,6 +84,12 @@ enum Command {
     Feed(feed::FeedCommand),
     /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
     Ingest(ingest::IngestArgs),
+    /// Outages that belong together: list, show with what is at stake, name
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
+    /// Outages by hand: enter, close, correct, sign off, list
+    #[command(subcommand)]
+    Outage(Box<outage::OutageCommand>),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
     /// Print the OpenAPI document
@@ -125,6 +136,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Feed(command) => feed::run(&command).await?,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
+        Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),
+        Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),
         Command::Openapi => print!("{}", crate::http::router::document()),
     }
     Ok(ExitCode::SUCCESS)

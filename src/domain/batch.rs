@@ -18,7 +18,7 @@ mod tests;
 pub use cells::{Cells, Field};
 pub use lines::{LONGEST_LINE, Reader};
 pub use order::{Order, StayEnd};
-pub use rows::{AccountRow, ChargeRow, PlacementRow, SubscriptionRow, reference};
+pub use rows::{AccountRow, ChargeRow, ListedRow, PlacementRow, SubscriptionRow, reference};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,6 +39,15 @@ uuid_id! {
     WindowId
 }
 uuid_id! {
+    /// A list of mailboxes that somebody uploaded.
+    #[derive(utoipa::ToSchema)]
+    MailboxListId
+}
+uuid_id! {
+    /// What one account should have got beside what it was credited.
+    DifferenceId
+}
+uuid_id! {
     /// A claim, derived from its account and the caller's idempotency key.
     ClaimId
 }
@@ -78,6 +87,21 @@ impl WindowId {
     /// The id of the window that `source` opened under `key`.
     pub fn of(source: &str, key: &str) -> Self {
         WindowId(derived(&["window", source, key]))
+    }
+}
+
+impl MailboxListId {
+    /// The id of the list with this content: SHA-256 over the file, in hex.
+    pub fn of(hash: &str) -> Self {
+        MailboxListId(derived(&["mailbox-list", hash]))
+    }
+}
+
+impl DifferenceId {
+    /// The difference between what a subscription was credited for a period and what is due, both as text.
+    pub fn of(account: AccountId, subscription: SubscriptionId, period: &str, credited: &str, due: &str) -> Self {
+        let (account, subscription) = (account.to_string(), subscription.to_string());
+        DifferenceId(derived(&["difference", &account, &subscription, period, credited, due]))
     }
 }
 

@@ -19,6 +19,19 @@ pub const LARGEST_MINOR: i64 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
 
+impl Ord for Currency {
+    /// By code.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Currency {
     /// The three-letter code, such as `NZD`.
     pub fn code(self) -> &'static str {

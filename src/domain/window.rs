@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::WindowId;
+use super::ids::{MailboxListId, WindowId};
 use super::observation::About;
 use super::refusal::{Code, FieldError, Refusal};
 use super::time::{Instant, Interval, MINUTE};
@@ -52,20 +52,32 @@ pub enum Scope {
     All,
     /// The mailboxes that lived on one of these shards at the time.
     Shards(Vec<String>),
+    /// These mailboxes, wherever they lived. A list is this for each account: its own mailboxes and no other's.
+    Mailboxes(Vec<String>),
+    /// The mailboxes of an uploaded list. Whoever makes a sum puts the account's own in its place first: by itself it covers nothing.
+    #[schemars(skip)]
+    List(MailboxListId),
 }
 
 impl Scope {
-    pub fn covers(&self, shard: &str) -> bool {
+    /// Whether it is about `mailbox` while that lives on `shard`.
+    pub fn covers(&self, mailbox: &str, shard: &str) -> bool {
         match self {
             Scope::All => true,
             Scope::Shards(shards) => shards.iter().any(|one| one == shard),
+            Scope::Mailboxes(mailboxes) => mailboxes.iter().any(|one| one == mailbox),
+            Scope::List(_) => false,
         }
     }
 
     /// Says what is wrong with the scope, if anything is.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
-            Scope::All => Ok(()),
+            Scope::All | Scope::List(_) => Ok(()),
+            // The same name may be another account's mailbox too.
+            Scope::Mailboxes(_) => {
+                Err("name mailboxes with their accounts: POST /v1/mailbox-lists, and give the list's id")
+            }
             Scope::Shards(shards) if shards.is_empty() => Err("name at least one shard, or write all"),
             Scope::Shards(shards) if shards.len() > MOST_SHARDS => Err("at most 1,000 shards"),
             Scope::Shards(shards) => {
@@ -237,7 +249,7 @@ pub struct OutageWindow {
     pub state: WindowState,
     /// Who said what. A window by hand has one report, its author's.
     pub reports: Vec<Report>,
-    /// Why this version differs from the one before; none for the first.
+    /// Why this version differs from the one before; for the first, what its author noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use sqlx::PgPool;
 
-use super::announce_outage::{PlannedWork, incident, save, seen};
+use super::announce_outage::{AskedScope, PlannedWork, incident, save, seen};
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
@@ -32,7 +32,7 @@ pub struct AmendOutage {
     #[serde(default)]
     pub goes_on: bool,
     #[serde(default)]
-    pub scope: Option<Scope>,
+    pub scope: Option<AskedScope>,
     #[serde(default)]
     pub capability: Option<Capability>,
     #[serde(default)]
@@ -53,7 +53,8 @@ pub struct AmendOutage {
 }
 
 impl AmendOutage {
-    fn amendment(self, now: Instant) -> Result<Amendment, Refusal> {
+    /// What becomes different, where `scope` is what the asked one means.
+    fn amendment(self, scope: Option<Scope>, now: Instant) -> Result<Amendment, Refusal> {
         if self.end.is_some() && self.goes_on {
             return Err(Refusal::field("/goes_on", "an outage that goes on has no end"));
         }
@@ -63,7 +64,7 @@ impl AmendOutage {
         let change = WindowChange {
             start: self.start,
             end: if self.goes_on { Some(None) } else { self.end.map(Some) },
-            scope: self.scope,
+            scope,
             capability: self.capability,
             impact: self.impact,
             certainty: self.certainty,
@@ -98,7 +99,11 @@ pub async fn amend_outage(
     let before = seen(once.tx(), id, request.version).await?;
     let incident = incident(request.incident.as_deref())?.or(before.incident);
     let reason = request.reason.clone();
-    let amended = before.window.amend(request.amendment(now)?, &reason, &actor.name, now)?;
+    let scope = match request.scope.clone() {
+        Some(asked) => Some(asked.resolve(once.tx(), request.start.unwrap_or(before.window.start)).await?),
+        None => None,
+    };
+    let amended = before.window.amend(request.amendment(scope, now)?, &reason, &actor.name, now)?;
     let action = if amended.is_retracted() { "outage.retract" } else { "outage.amend" };
     let recorded = save(once.tx(), &amended, incident.as_deref(), action, actor, recorded_at, now).await?;
     once.finish(201, &recorded).await

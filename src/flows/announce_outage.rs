@@ -7,22 +7,23 @@ use sqlx::PgPool;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::refold::record;
 use crate::domain::actor::Actor;
-use crate::domain::ids::WindowId;
+use crate::domain::ids::{MailboxListId, WindowId};
 use crate::domain::monitors::is_name;
+use crate::domain::observation::About;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
 use crate::domain::window::{
     Announcement, Capability, Certainty, Impact, OutageWindow, Reach, Report, Scope, WindowState,
 };
 use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, evidence, windows};
+use crate::store::{Error, Tx, evidence, mailbox_lists, monitors, windows};
 
 /// An outage by hand.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnounceOutage {
-    /// `"all"`, or `{"shards": ["mx-07"]}`.
-    pub scope: Scope,
+    /// `"all"`, `{"shards": ["mx-07"]}`, `{"component": "inbound-mx-07"}` or `{"list": "..."}`.
+    pub scope: AskedScope,
     pub capability: Capability,
     #[serde(default = "full")]
     pub impact: Impact,
@@ -44,6 +45,51 @@ pub struct AnnounceOutage {
     #[serde(default)]
     #[schema(example = "INC-2026-031")]
     pub incident: Option<String>,
+    /// What whoever enters it wants the next person to know, in up to 1,000 characters.
+    #[serde(default)]
+    #[schema(example = "The queue of mx-07 stands; the pager was silent.")]
+    pub note: Option<String>,
+}
+
+/// Which mailboxes somebody says it was about.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AskedScope {
+    /// Every mailbox.
+    All,
+    /// The mailboxes that lived on one of these shards at the time.
+    Shards(Vec<String>),
+    /// What a component served when it began, as `PUT /v1/monitors` says. The outage keeps the shards, and does not follow a later change of
+    /// the component.
+    Component(String),
+    /// The mailboxes of a list that `POST /v1/mailbox-lists` keeps.
+    List(MailboxListId),
+}
+
+impl AskedScope {
+    /// The mailboxes that it means for an outage that began at `start`.
+    pub(super) async fn resolve(self, tx: &mut Tx, start: Instant) -> Result<Scope, Error> {
+        match self {
+            AskedScope::All => Ok(Scope::All),
+            AskedScope::Shards(shards) => Ok(Scope::Shards(shards)),
+            AskedScope::List(list) => match mailbox_lists::find(tx, list).await? {
+                Some(_) => Ok(Scope::List(list)),
+                None => {
+                    let what = format!("there is no list {list}; POST /v1/mailbox-lists keeps one and says its id");
+                    Err(Refusal::field("/scope/list", what).into())
+                }
+            },
+            AskedScope::Component(name) => {
+                let mapping = monitors::mapping(tx).await?;
+                mapping.scope_of(&About::Component(name.clone()), start).map_err(|_| {
+                    let what = format!(
+                        "there is no component {name:?} at {start}; PUT /v1/monitors says what components serve, or name the shards"
+                    );
+                    Refusal::field("/scope/component", what).into()
+                })
+            }
+        }
+    }
 }
 
 fn full() -> Impact {
@@ -87,12 +133,18 @@ pub async fn announce_outage(
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
     let incident = incident(request.incident.as_deref())?;
-    let window = window(request, actor, key, now)?;
+    let window = window(once.tx(), request, actor, key, now).await?;
     let recorded = save(once.tx(), &window, incident.as_deref(), "outage.announce", actor, recorded_at, now).await?;
     once.finish(201, &recorded).await
 }
 
-fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Instant) -> Result<OutageWindow, Refusal> {
+async fn window(
+    tx: &mut Tx,
+    request: AnnounceOutage,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    now: Instant,
+) -> Result<OutageWindow, Error> {
     let planned = request.planned.map(|planned| planned.announcement(now)).transpose()?;
     let start = request
         .start
@@ -100,12 +152,19 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
         .ok_or_else(|| Refusal::field("/start", "say when it began"))?;
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
+    let note = request.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
+    if note.is_some_and(|note| note.chars().count() > 1_000) {
+        return Err(Refusal::field("/note", "at most 1,000 characters").into());
+    }
     let window = OutageWindow {
         id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
         version: 1,
-        about: None,
+        about: match &request.scope {
+            AskedScope::Component(name) => Some(About::Component(name.clone())),
+            AskedScope::All | AskedScope::Shards(_) | AskedScope::List(_) => None,
+        },
         certainty: Certainty::Known,
-        scope: request.scope,
+        scope: request.scope.resolve(tx, start).await?,
         capability: request.capability,
         start,
         end,
@@ -114,7 +173,7 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
         planned,
         state: WindowState::Provisional,
         reports: vec![report],
-        reason: None,
+        reason: note.map(str::to_owned),
     };
     window.check(now)?;
     Ok(window)

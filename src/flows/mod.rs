@@ -18,9 +18,11 @@ pub mod apply_credit_run;
 pub mod approve_credit_run;
 pub mod assess_period;
 pub mod confirm_outage;
+pub mod decide_difference;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
+pub mod list_differences;
 mod load;
 pub mod load_accounts;
 pub mod load_charges;
@@ -34,6 +36,7 @@ pub mod propose_credit_run;
 pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;
+pub mod record_incident;
 pub mod refold;
 pub mod register_shards;
 pub mod sequence_feed;
@@ -41,6 +44,7 @@ pub mod set_up_monitors;
 pub mod set_up_operator;
 pub mod step_story;
 pub mod take_alerts;
+pub mod take_mailbox_list;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

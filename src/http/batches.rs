@@ -97,8 +97,8 @@ pub struct RefusedBody {
 /// A file that may be read: of a kind that we take, and not packed.
 #[expect(missing_debug_implementations, reason = "a stream that has not been read has nothing to show")]
 pub struct BulkFile {
-    format: Format,
-    bytes: BoxStream<'static, Result<Bytes, &'static str>>,
+    pub format: Format,
+    pub bytes: BoxStream<'static, Result<Bytes, &'static str>>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for BulkFile {
@@ -132,7 +132,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
 }
 
 /// 200 with the report, or 422 when a line is wrong.
-fn answer(report: batch::Report, request_id: &RequestId) -> Response {
+pub fn answer(report: batch::Report, request_id: &RequestId) -> Response {
     if report.rejected == 0 {
         return axum::Json(ReportBody::from(report)).into_response();
     }

@@ -36,6 +36,19 @@ pub struct ListOutages {
     pub limit: Option<u32>,
     /// `next` of the page before.
     pub after: Option<String>,
+    /// What was held to be true then; left out, now.
+    #[param(value_type = Option<String>)]
+    pub as_recorded_at: Option<Instant>,
+}
+
+/// As of when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AsRecorded {
+    /// What was held to be true then; left out, now.
+    #[param(value_type = Option<String>)]
+    pub as_recorded_at: Option<Instant>,
 }
 
 /// Outages, the latest start first.
@@ -106,7 +119,7 @@ pub async fn list_outages(
     }
     let after = query.after.as_deref().map(cursor).transpose()?;
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
-    let mut data = windows::list(&mut conn, after, i64::from(limit) + 1).await?;
+    let mut data = windows::list(&mut conn, after, i64::from(limit) + 1, query.as_recorded_at).await?;
     let has_more = data.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     if has_more {
         data.pop();
@@ -118,12 +131,13 @@ pub async fn list_outages(
 /// Show an outage with all its versions.
 #[utoipa::path(
     get, path = "/v1/outages/{id}", operation_id = "get_outage", tag = "outages",
-    params(("id" = Uuid, Path)),
+    params(("id" = Uuid, Path), AsRecorded),
     responses(
         (status = 200, description = "The outage", body = OutageHistory),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),
         (status = 403, description = "Not staff", body = ProblemBody),
-        (status = 404, description = "No such outage", body = ProblemBody),
+        (status = 404, description = "No such outage, or nobody knew of it then", body = ProblemBody),
+        (status = 422, description = "The time is not valid", body = ProblemBody),
         (status = 503, description = "Try again", body = ProblemBody),
     )
 )]
@@ -131,13 +145,16 @@ pub async fn get_outage(
     State(app): State<App>,
     caller: Caller,
     id: Result<Path<Uuid>, PathRejection>,
+    query: Result<Query<AsRecorded>, QueryRejection>,
 ) -> Result<Body<OutageHistory>, Problem> {
     caller.require(&READERS)?;
     let id = window_id(id)?;
+    let Query(query) = query.map_err(|error| Refusal::field("/query", error.body_text()))?;
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
-    let latest = windows::latest(&mut conn, id).await?;
+    let latest = windows::as_recorded(&mut conn, &[id], query.as_recorded_at).await?.pop();
     let latest = latest.ok_or_else(|| Refusal::not_found("outage", &id.to_string()))?;
-    let versions = windows::versions(&mut conn, id).await?;
+    let mut versions = windows::versions(&mut conn, id).await?;
+    versions.retain(|one| query.as_recorded_at.is_none_or(|at| one.recorded_at <= at));
     Ok(Body(OutageHistory { latest, versions }))
 }
 
@@ -184,7 +201,7 @@ pub async fn amend_outage(
         (status = 200, description = "Signed off", body = Recorded),
         (status = 400, description = "No Idempotency-Key", body = ProblemBody),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),
-        (status = 403, description = "Not operations", body = ProblemBody),
+        (status = 403, description = "Not operations, or the caller wrote this version", body = ProblemBody),
         (status = 404, description = "No such outage", body = ProblemBody),
         (status = 409, description = "It goes on, the monitors disagree, or it changed since it was read", body = ProblemBody),
         (status = 413, description = "Over 64 KiB", body = ProblemBody),

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    outages, shards, terms,
+    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, health,
+    incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -54,9 +54,14 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(ledger::list))
         .routes(routes!(ledger::get))
         .routes(routes!(assessments::get))
+        .routes(routes!(records::between))
+        .routes(routes!(records::placements))
+        .routes(routes!(records::charges))
+        .routes(routes!(records::subscriptions))
         // Supervisors and finance.
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
+        .routes(routes!(differences::decide))
         // Billing.
         .routes(routes!(billing::pull))
         .routes(routes!(billing::answer))
@@ -71,6 +76,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::get_outage))
         .routes(routes!(outages::amend_outage))
         .routes(routes!(outages::confirm_outage))
+        .routes(routes!(incidents::list, incidents::record))
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::list_unmapped))
         .routes(routes!(ingest::put_monitors))
@@ -81,6 +87,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     let slow = OpenApiRouter::new()
         .routes(routes!(credit_runs::assess))
         .routes(routes!(credit_runs::propose))
+        .routes(routes!(differences::make, differences::list))
+        .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
         // The systems that know the customers.
@@ -88,6 +96,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::subscriptions))
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
+        .routes(routes!(mailbox_lists::create))
         .routes(routes!(ledger::verify));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts();

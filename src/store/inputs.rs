@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 
-use super::{Error, accounts, calendars, charges, placements, subscriptions, terms, windows};
+use super::{Error, accounts, calendars, charges, mailbox_lists, placements, subscriptions, terms, windows};
 use crate::domain::account::{Account, Subscription};
 use crate::domain::assess::{AccountFacts, Agreement, Inputs};
 use crate::domain::calendar::Calendar;
 use crate::domain::charge::Charge;
-use crate::domain::ids::{AccountId, SubscriptionId};
+use crate::domain::ids::{AccountId, MailboxListId, SubscriptionId};
 use crate::domain::money::Currency;
 use crate::domain::operator::Operator;
 use crate::domain::period::{Month, Zone};
 use crate::domain::placement::MailboxHistory;
 use crate::domain::time::{DAY, Instant, Interval};
-use crate::domain::window::OutageWindow;
+use crate::domain::window::{OutageWindow, Scope};
 
 /// What all accounts share in one period, as recorded at one time.
 #[derive(Debug)]
@@ -81,12 +81,37 @@ impl Evidence {
         })
     }
 
-    /// The windows that some shard of these mailboxes lay under.
-    fn windows_over(&self, mailboxes: &[MailboxHistory]) -> Vec<OutageWindow> {
-        let shards = || mailboxes.iter().flat_map(|mailbox| &mailbox.events).filter_map(|event| event.shard.as_deref());
-        self.windows.iter().filter(|window| shards().any(|shard| window.scope.covers(shard))).cloned().collect()
+    /// The windows that some of these mailboxes lay under. `named` says which of the account's mailboxes lists name: they stand in the place
+    /// of the list, and nothing tells of another account's.
+    fn windows_over(&self, mailboxes: &[MailboxHistory], named: &Named) -> Vec<OutageWindow> {
+        let homes: Vec<(&str, &str)> = mailboxes
+            .iter()
+            .flat_map(|one| {
+                one.events.iter().filter_map(move |event| Some((one.mailbox.as_str(), event.shard.as_deref()?)))
+            })
+            .collect();
+        let own = |window: &OutageWindow| match &window.scope {
+            Scope::All | Scope::Shards(_) | Scope::Mailboxes(_) => Some(window.clone()),
+            Scope::List(list) => {
+                named.get(list).map(|own| OutageWindow { scope: Scope::Mailboxes(own.clone()), ..window.clone() })
+            }
+        };
+        let touches = |window: &OutageWindow| homes.iter().any(|(mailbox, shard)| window.scope.covers(mailbox, shard));
+        self.windows.iter().filter_map(own).filter(touches).collect()
+    }
+
+    /// The lists that windows name.
+    fn lists(&self) -> Vec<MailboxListId> {
+        let list = |window: &OutageWindow| match window.scope {
+            Scope::List(list) => Some(list),
+            Scope::All | Scope::Shards(_) | Scope::Mailboxes(_) => None,
+        };
+        self.windows.iter().filter_map(list).collect()
     }
 }
+
+/// Which of one account's mailboxes each list names.
+type Named = HashMap<MailboxListId, Vec<String>>;
 
 /// The subscriptions of `batch` that a window touched in the period, with their inputs.
 pub async fn load(conn: &mut PgConnection, shared: &Evidence, batch: &[Account]) -> Result<Vec<Loaded>, Error> {
@@ -110,15 +135,18 @@ pub async fn load_all(conn: &mut PgConnection, shared: &Evidence, batch: &[Accou
     let mut placed = placements::of_accounts(conn, &ids, wide, as_recorded).await?;
     let dates = (shared.period.first_day(), shared.period.next().first_day());
     let mut charged = charges::of_accounts(conn, &ids, dates, as_recorded).await?;
+    let mut named = mailbox_lists::of_accounts(conn, &shared.lists(), &ids).await?;
     let mut loaded = Vec::new();
     for account in batch {
+        let named = named.remove(&account.id).unwrap_or_default();
         let subscribed = subscribed.remove(&account.id).unwrap_or_default();
         let mailboxes = placed.remove(&account.id).unwrap_or_default();
         let mut by_subscription: BTreeMap<SubscriptionId, Vec<Charge>> = BTreeMap::new();
         for one in charged.remove(&account.id).unwrap_or_default() {
             by_subscription.entry(one.subscription).or_default().push(one.charge);
         }
-        loaded.extend(of_account(shared, account, subscribed, mailboxes, by_subscription));
+        let windows = shared.windows_over(&mailboxes, &named);
+        loaded.extend(of_account(shared, account, subscribed, mailboxes, windows, by_subscription));
     }
     Ok(loaded)
 }
@@ -135,6 +163,7 @@ fn of_account(
     account: &Account,
     subscribed: Vec<Subscription>,
     mailboxes: Vec<MailboxHistory>,
+    windows: Vec<OutageWindow>,
     mut charged: BTreeMap<SubscriptionId, Vec<Charge>>,
 ) -> Vec<Loaded> {
     let period = shared.period.interval(account.zone);
@@ -142,7 +171,6 @@ fn of_account(
         .into_iter()
         .filter(|one| one.valid_from < period.end() && one.valid_to.is_none_or(|end| end > period.start()))
         .collect();
-    let windows = shared.windows_over(&mailboxes);
     let is_single = current.len() == 1;
     if !is_single && windows.is_empty() {
         return Vec::new();

@@ -30,6 +30,8 @@ pub struct Recorded {
     pub recorded_at: Instant,
     /// False where a person made this version, and so has judged what the sources disagree about.
     pub by_machine: bool,
+    /// The source, or `issuer|subject` of the person, who made this version.
+    pub recorded_by: String,
     /// What people call the event that it belongs to.
     pub incident: Option<String>,
     /// How its sources contradict each other, as long as nobody has judged it: it cannot be signed off.
@@ -76,19 +78,30 @@ pub async fn latest(conn: &mut PgConnection, id: WindowId) -> Result<Option<Reco
 
 /// The latest versions of several windows, by id. Ids that are not known are left out.
 pub async fn latest_of(conn: &mut PgConnection, ids: &[WindowId]) -> Result<Vec<Recorded>, Error> {
+    as_recorded(conn, ids, None).await
+}
+
+/// As [`latest_of`], of what was recorded at `as_recorded_at`; all of it where that is none.
+pub async fn as_recorded(
+    conn: &mut PgConnection,
+    ids: &[WindowId],
+    as_recorded_at: Option<Instant>,
+) -> Result<Vec<Recorded>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as(
-        r"SELECT w.body, w.recorded_at, w.by_machine, w.incident,
+        r"SELECT w.body, w.recorded_at, w.by_machine, w.recorded_by, w.incident,
               NOT w.by_machine AND EXISTS (
                   SELECT FROM observation_window link
                   LEFT JOIN observation o USING (source, fingerprint, starts_at)
                   WHERE link.window_id = w.window_id
-                    AND (link.recorded_at > w.recorded_at OR o.recorded_at > w.recorded_at))
-          FROM (SELECT DISTINCT ON (window_id) * FROM outage_window WHERE window_id = ANY ($1)
+                    AND (link.recorded_at > w.recorded_at AND link.recorded_at <= $2
+                         OR o.recorded_at > w.recorded_at AND o.recorded_at <= $2))
+          FROM (SELECT DISTINCT ON (window_id) * FROM outage_window WHERE window_id = ANY ($1) AND recorded_at <= $2
                 ORDER BY window_id, version DESC) w
           ORDER BY w.window_id",
     )
     .bind(ids)
+    .bind(as_recorded_at.unwrap_or(Instant::MAX).utc())
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(recorded).collect()
@@ -108,7 +121,7 @@ pub async fn about(conn: &mut PgConnection, about: &About) -> Result<Vec<Recorde
 /// Every version of one window, the first one first: what was held to be true, and since when.
 pub async fn versions(conn: &mut PgConnection, id: WindowId) -> Result<Vec<Recorded>, Error> {
     let rows = sqlx::query_as(
-        r"SELECT body, recorded_at, by_machine, incident, false
+        r"SELECT body, recorded_at, by_machine, recorded_by, incident, false
           FROM outage_window WHERE window_id = $1 ORDER BY version",
     )
     .bind(id.0)
@@ -154,15 +167,17 @@ pub async fn of_incident(conn: &mut PgConnection, incident: &str) -> Result<Vec<
     Ok(windows)
 }
 
-/// The latest versions of at most `limit` windows, the latest start first, after `after` in that order.
+/// The versions of at most `limit` windows that were the latest at `as_recorded_at` (now where that is none), the latest start first,
+/// after `after` in that order.
 pub async fn list(
     conn: &mut PgConnection,
     after: Option<(Instant, WindowId)>,
     limit: i64,
+    as_recorded_at: Option<Instant>,
 ) -> Result<Vec<Recorded>, Error> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
         r"SELECT w.window_id
-          FROM (SELECT DISTINCT ON (window_id) window_id, starts_at FROM outage_window
+          FROM (SELECT DISTINCT ON (window_id) window_id, starts_at FROM outage_window WHERE recorded_at <= $4
                 ORDER BY window_id, version DESC) w
           WHERE $1::timestamptz IS NULL OR (w.starts_at, w.window_id) < ($1, $2)
           ORDER BY w.starts_at DESC, w.window_id DESC
@@ -171,17 +186,21 @@ pub async fn list(
     .bind(after.map(|(start, _)| start.utc()))
     .bind(after.map(|(_, id)| id.0))
     .bind(limit)
+    .bind(as_recorded_at.unwrap_or(Instant::MAX).utc())
     .fetch_all(&mut *conn)
     .await?;
-    let mut windows = latest_of(conn, &ids.into_iter().map(WindowId).collect::<Vec<_>>()).await?;
+    let ids: Vec<WindowId> = ids.into_iter().map(WindowId).collect();
+    let mut windows = as_recorded(conn, &ids, as_recorded_at).await?;
     windows.sort_by_key(|one| std::cmp::Reverse((one.window.start, one.window.id)));
     Ok(windows)
 }
 
-type Row = (Json<OutageWindow>, DateTime<Utc>, bool, Option<String>, bool);
+type Row = (Json<OutageWindow>, DateTime<Utc>, bool, String, Option<String>, bool);
 
-fn recorded((Json(window), recorded_at, by_machine, incident, later_evidence): Row) -> Result<Recorded, Error> {
+fn recorded(
+    (Json(window), recorded_at, by_machine, recorded_by, incident, later_evidence): Row,
+) -> Result<Recorded, Error> {
     let dispute = window.disagreement().filter(|_| by_machine);
     let recorded_at = evidence::instant(recorded_at, "outage_window.recorded_at")?;
-    Ok(Recorded { window, recorded_at, by_machine, incident, dispute, later_evidence })
+    Ok(Recorded { window, recorded_at, by_machine, recorded_by, incident, dispute, later_evidence })
 }

@@ -15,8 +15,8 @@ use makegood::domain::money::Money;
 use makegood::domain::operator::{Operator, Tax};
 use makegood::domain::period::Month;
 use makegood::domain::time::{HOUR, Instant};
-use makegood::domain::window::{Capability, Impact, Scope};
-use makegood::flows::announce_outage::{AnnounceOutage, announce_outage};
+use makegood::domain::window::{Capability, Impact};
+use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, announce_outage};
 use makegood::flows::apply_credit_run::{Step, apply_step};
 use makegood::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use makegood::flows::assess_period::assess_period;
@@ -245,7 +245,7 @@ pub async fn publish_changed(pool: &PgPool, now: Instant, name: &str, terms: Val
 /// Enters an outage of a mail system and signs it off.
 pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end: Instant, now: Instant) -> WindowId {
     let request = AnnounceOutage {
-        scope: Scope::Shards([shard.to_owned()].into_iter().collect()),
+        scope: AskedScope::Shards(vec![shard.to_owned()]),
         capability: Capability("receive".to_owned()),
         impact: Impact::Full,
         reach: None,
@@ -253,6 +253,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         end: Some(end),
         planned: None,
         incident: Some("INC-2026-031".to_owned()),
+        note: None,
     };
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();
@@ -261,10 +262,11 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
     id
 }
 
+/// Signs a version off, as somebody who did not write it.
 pub async fn sign_off(pool: &PgPool, id: WindowId, version: i32, now: Instant) {
-    let sefa = staff("sefa", Role::Operations);
+    let mikaere = staff("mikaere", Role::Operations);
     let name = format!("confirm-{id}-{version}");
-    confirm_outage(pool, now, &sefa, &key(&name), id, ConfirmOutage { version }).await.unwrap();
+    confirm_outage(pool, now, &mikaere, &key(&name), id, ConfirmOutage { version }).await.unwrap();
 }
 
 pub async fn assess(pool: &PgPool, now: Instant) {

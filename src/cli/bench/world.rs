@@ -136,7 +136,8 @@ impl World {
         let Accounts { number, plan, monthly_fee, end } = &self.accounts;
         let texts = |window: &OutageWindow| {
             let shards = match &window.scope {
-                Scope::All => 0,
+                Scope::All | Scope::List(_) => 0,
+                Scope::Mailboxes(mailboxes) => held(mailboxes) + mailboxes.iter().map(String::capacity).sum::<usize>(),
                 Scope::Shards(shards) => held(shards) + shards.iter().map(String::capacity).sum::<usize>(),
             };
             let by = match &window.state {

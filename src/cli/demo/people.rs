@@ -85,6 +85,9 @@ pub const PEOPLE: [Person; 10] = [
 /// The auditor reads for the story's own summary.
 pub const AUDITOR: Person = Person { key: "audit", name: "Auditor", role: Role::Auditor, account: None, note: "" };
 
+/// Signs what Sefa wrote: nobody signs his own.
+pub const MIKAERE: Person = Person { key: "mikaere", name: "Mikaere", role: Role::Operations, account: None, note: "" };
+
 const STAFF: &str = "demo-staff";
 const CUSTOMERS: &str = "demo-customers";
 const AUDIENCE: &str = "makegood-demo";
@@ -121,7 +124,7 @@ pub fn to_pick() -> DemoPeople {
 }
 
 pub fn person(key: &str) -> Option<&'static Person> {
-    PEOPLE.iter().find(|person| person.key == key)
+    PEOPLE.iter().chain([&MIKAERE]).find(|person| person.key == key)
 }
 
 /// The demo's own issuer of tokens for people, for as long as the process lives.

@@ -243,7 +243,7 @@ impl Story<'_> {
                 version = amended["window"]["version"].clone();
             }
             let path = format!("/v1/outages/{id}/confirm");
-            self.post("sefa", &path, &format!("confirm-{id}"), json!({ "version": version })).await?;
+            self.post("mikaere", &path, &format!("confirm-{id}"), json!({ "version": version })).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Windows as the terms see them: what each takes, what it weighs, what it excuses.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::assessment::{Blocker, Notice, Why};
 use super::excuse;
@@ -11,7 +11,7 @@ use crate::domain::ratio::Ratio;
 use crate::domain::remedy::{Degraded, Delayed, Down, Reach};
 use crate::domain::terms::{Planned, UnknownTime};
 use crate::domain::time::Interval;
-use crate::domain::window::{Certainty, Impact, OutageWindow};
+use crate::domain::window::{Certainty, Impact, OutageWindow, Scope};
 
 /// A window with what the terms make of it.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Laid<'a> {
     pub standing: Standing,
     /// Which of the promised capabilities it takes: indexes into the frame's list.
     pub takes: Vec<usize>,
+    /// The mailboxes that it names, where it names any.
+    named: Option<HashSet<&'a str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +132,15 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, plan
     let excuses = notice
         .filter(|notice| notice.enough && !window.is_retracted() && !takes.is_empty())
         .and_then(|notice| notice.announced.intersection(interval));
-    Laid { window, interval, notice, excuses, standing, takes }
+    Laid { window, interval, notice, excuses, standing, takes, named: named(&window.scope) }
+}
+
+/// The mailboxes that a scope names; none where it is about shards, or all.
+pub(super) fn named(scope: &Scope) -> Option<HashSet<&str>> {
+    match scope {
+        Scope::All | Scope::Shards(_) | Scope::List(_) => None,
+        Scope::Mailboxes(mailboxes) => Some(mailboxes.iter().map(String::as_str).collect()),
+    }
 }
 
 /// The part of one that each microsecond of a window counts as, above zero; or why it never counts.
@@ -177,6 +187,14 @@ pub(super) fn weight(window: &OutageWindow, down: &Down, unknown: Option<Unknown
 }
 
 impl Laid<'_> {
+    /// Whether it is about `mailbox` while that lives on `shard`.
+    pub fn covers(&self, mailbox: &str, shard: &str) -> bool {
+        match &self.named {
+            Some(named) => named.contains(mailbox),
+            None => self.window.scope.covers(mailbox, shard),
+        }
+    }
+
     pub fn weight(&self) -> Option<Weight> {
         match self.standing {
             Standing::Not(_) => None,

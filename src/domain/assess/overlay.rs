@@ -30,8 +30,14 @@ pub(super) struct Frame<'a> {
     pub outside: &'a Outside,
 }
 
-/// Where one mailbox lived, sorted.
-pub(super) type Home<'a> = Vec<(Interval, &'a str)>;
+/// Where one mailbox lived, or several that are alike to every window.
+#[derive(Clone, Debug)]
+pub(super) struct Home<'a> {
+    /// One of them.
+    pub mailbox: &'a str,
+    /// Sorted.
+    pub stays: Vec<(Interval, &'a str)>,
+}
 
 /// One history, judged. Windows are named by their index in the list that was given.
 #[derive(Debug, Default)]
@@ -127,10 +133,10 @@ fn atoms(windows: &[Laid<'_>], homes: &[Home<'_>], frame: &Frame<'_>) -> (Vec<At
     let mut points: Vec<(Instant, Option<(AtHome, bool)>)> = vec![(frame.span.start(), None), (frame.span.end(), None)];
     points.extend(frame.outside.edges().map(|at| (at, None)));
     for (index, laid) in windows.iter().enumerate() {
-        for (home, stays) in homes.iter().enumerate() {
+        for (home, Home { mailbox, stays }) in homes.iter().enumerate() {
             let on: IntervalSet = stays
                 .iter()
-                .filter(|(_, shard)| laid.window.scope.covers(shard))
+                .filter(|(_, shard)| laid.covers(mailbox, shard))
                 .filter_map(|(stay, _)| stay.intersection(laid.interval))
                 .collect();
             for part in on.intervals() {

@@ -211,7 +211,8 @@ impl Lines {
         is_excused_by_windows && by_time && by_mailbox && together && runs && always && any_length
     }
 
-    /// One sweep over the windows' starts and ends for each shard. Windows of shards that have no number get one.
+    /// One sweep over the windows' starts and ends for each shard. Windows of shards that have no number get one. A window that names
+    /// mailboxes is on no shard's line: the mailboxes that it names have to go the full way.
     pub fn build(
         windows: &[OutageWindow],
         (terms, remedy): (&Terms, &Remedy),
@@ -434,6 +435,7 @@ fn read(
         let on: Vec<Option<u32>> = match &window.scope {
             Scope::All => vec![None],
             Scope::Shards(named) => named.iter().filter_map(|name| shards.number(name).map(Some)).collect(),
+            Scope::Mailboxes(_) | Scope::List(_) => Vec::new(),
         };
         for shard in on {
             spans.extend(counts.map(|what| Span { shard, capability, interval, what }));

@@ -1,6 +1,6 @@
 //! Where mailboxes lived: placements as sources told them, as stays on shards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::AssessError;
 use super::assessment::Stay;
@@ -18,13 +18,14 @@ pub(super) struct Life<'a> {
     pub contested: bool,
 }
 
-/// The mailboxes by history: those that share one are judged once. A mailbox in `own` has a fee of its own and so stands
-/// alone.
+/// The mailboxes by history: those that share one, and that the same of the lists in `named` name, are judged once. A mailbox in
+/// `own` has a fee of its own and so stands alone.
 pub(super) fn lives<'a>(
     mailboxes: &'a [MailboxHistory],
     horizon: Interval,
     period: Interval,
     own: &[&str],
+    named: &[HashSet<&str>],
 ) -> Result<Vec<Life<'a>>, AssessError> {
     let mut sorted: Vec<&MailboxHistory> = mailboxes.iter().collect();
     sorted.sort_by(|a, b| a.mailbox.cmp(&b.mailbox));
@@ -32,18 +33,20 @@ pub(super) fn lives<'a>(
         return Err(AssessError::MailboxTwice { mailbox: twice[0].mailbox.clone() });
     }
     sorted.dedup_by(|a, b| a.mailbox == b.mailbox);
-    let mut known: HashMap<(History<'_>, Option<&str>), usize> = HashMap::new();
+    let mut known: HashMap<(History<'_>, Option<&str>, Vec<bool>), usize> = HashMap::new();
     let mut lives: Vec<Life<'_>> = Vec::new();
     for mailbox in sorted {
         let alone = own.contains(&mailbox.mailbox.as_str()).then_some(mailbox.mailbox.as_str());
-        let key = (stays(mailbox, horizon, period)?, alone);
+        let among = named.iter().map(|list| list.contains(mailbox.mailbox.as_str())).collect();
+        let key = (stays(mailbox, horizon, period)?, alone, among);
         if let Some(at) = known.get(&key) {
             lives[*at].mailboxes.push(mailbox.mailbox.clone());
             continue;
         }
         let (stays, contested) = key.0.clone();
         known.insert(key, lives.len());
-        lives.push(Life { mailboxes: vec![mailbox.mailbox.clone()], homes: vec![stays], contested });
+        let home = Home { mailbox: &mailbox.mailbox, stays };
+        lives.push(Life { mailboxes: vec![mailbox.mailbox.clone()], homes: vec![home], contested });
     }
     Ok(lives)
 }
@@ -70,19 +73,19 @@ pub(super) fn as_one<'a>(lives: Vec<Life<'a>>, period: Interval) -> Vec<Life<'a>
 impl<'a> Life<'a> {
     /// Where they lived, sorted, each stay once.
     pub fn stays(&self) -> Vec<(Interval, &'a str)> {
-        let mut stays: Vec<(Interval, &'a str)> = self.homes.iter().flatten().copied().collect();
+        let mut stays: Vec<(Interval, &'a str)> = self.homes.iter().flat_map(|home| &home.stays).copied().collect();
         stays.sort_unstable();
         stays.dedup();
         stays
     }
 
     fn is_there(&self, period: Interval) -> bool {
-        self.homes.iter().flatten().any(|(stay, _)| stay.intersection(period).is_some())
+        self.homes.iter().flat_map(|home| &home.stays).any(|(stay, _)| stay.intersection(period).is_some())
     }
 }
 
 /// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
-type History<'a> = (Home<'a>, bool);
+type History<'a> = (Vec<(Interval, &'a str)>, bool);
 
 /// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
 pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {

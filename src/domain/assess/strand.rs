@@ -68,7 +68,8 @@ pub(super) fn strand(
     };
     let windows = laid::laid(world.timed, &frame, inputs, remedy.planned(slice.terms), world.period, blockers);
     let own: Vec<&str> = inputs.charges.iter().filter_map(|charge| charge.item.as_deref()).collect();
-    let lives = stays::lives(&inputs.mailboxes, world.horizon, slice.span, &own)?;
+    let named: Vec<_> = world.timed.iter().filter_map(|(_, window)| laid::named(&window.scope)).collect();
+    let lives = stays::lives(&inputs.mailboxes, world.horizon, slice.span, &own, &named)?;
     let lives = match remedy.per {
         Per::Mailbox | Per::MailboxMinutes | Per::WorstMailbox => lives,
         Per::Account => stays::as_one(lives, slice.span),

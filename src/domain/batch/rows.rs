@@ -79,6 +79,27 @@ impl Row for AccountRow {
     }
 }
 
+/// One mailbox of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRow {
+    pub account: String,
+    pub mailbox: String,
+}
+
+impl Row for ListedRow {
+    const FIELDS: &'static [Field] = &[Field::required("account"), Field::required("mailbox")];
+
+    fn read(cells: &mut Cells<'_>) -> Option<Self> {
+        let account = cells.need("account", reference);
+        let mailbox = cells.need("mailbox", reference);
+        Some(ListedRow { account: account?, mailbox: mailbox? })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// One subscription as a file says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionRow {

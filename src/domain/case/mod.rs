@@ -284,6 +284,12 @@ impl Case {
                 return Err(NotACase::Unusable(format!("window {}: {why}", window.name)));
             }
         }
+        if let Some(window) = self.windows.iter().find(|window| matches!(window.scope, Scope::List(_))) {
+            let name = &window.name;
+            return Err(NotACase::Unusable(format!(
+                "window {name}: a case has no lists: write mailboxes: [box-1, box-2]"
+            )));
+        }
         for calendar in &self.calendars {
             if let Some(error) = calendar.check().first() {
                 let (name, at, why) = (&calendar.name, &error.pointer, &error.message);

@@ -642,11 +642,13 @@ fn systems(shards: &[&str]) -> String {
 pub fn elsewhere(receipt: &Receipt, windows: Vec<OutageWindow>) -> Vec<OutageWindow> {
     let Some(sum) = seen(receipt) else { return Vec::new() };
     let touches = |window: &OutageWindow| {
-        let (lived, time) =
-            (sum.strand.groups.iter().flat_map(|group| &group.stays), window.interval(sum.period.end()));
-        lived
-            .filter(|stay| window.scope.covers(&stay.shard))
-            .any(|stay| time.is_none_or(|time| time.intersection(stay.interval).is_some()))
+        let time = window.interval(sum.period.end());
+        sum.strand.groups.iter().any(|group| {
+            let stays = group.stays.iter();
+            let is_on = |shard: &str| group.mailboxes.iter().any(|mailbox| window.scope.covers(mailbox, shard));
+            let felt = stays.filter(|stay| time.is_none_or(|time| time.intersection(stay.interval).is_some()));
+            felt.map(|stay| stay.shard.as_str()).any(is_on)
+        })
     };
     windows
         .into_iter()

@@ -7,6 +7,7 @@ use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
 use crate::domain::remedy::{Degraded, Delayed, LengthOf, OutageLength, Reach, Rule};
 use crate::domain::terms::{ClockStart, Edges, Hours, Overrun, Planned, RemovesFrom, UnknownTime};
+use crate::domain::window::Scope;
 
 /// Groups of mailboxes that a sentence lists before it only counts the rest.
 const LISTED: usize = 10;
@@ -14,10 +15,18 @@ const LISTED: usize = 10;
 impl Speaker<'_> {
     pub(super) fn windows(&self) -> Step {
         let span = self.strand.span;
+        let of_line =
+            |line: &Line| self.inputs.windows.iter().find(|one| (one.id, one.version) == (line.window, line.version));
+        let names = |line: &&Line| of_line(line).is_some_and(|one| matches!(one.scope, Scope::Mailboxes(_)));
+        let by_name = match self.strand.lines.iter().filter(names).count() {
+            0 => String::new(),
+            1 => " One of them names its mailboxes, wherever they lived.".to_owned(),
+            several => format!(" {several} of them name their mailboxes, wherever they lived."),
+        };
         self.step(
             StepName::Windows,
             format!(
-                "{} touched the mailboxes in {}, which lasts from {} to {} in {}: {}.",
+                "{} touched the mailboxes in {}, which lasts from {} to {} in {}: {}.{by_name}",
                 counted(self.strand.lines.len(), "record"),
                 period(self.inputs.period),
                 local(span.start(), self.sum.zone),
