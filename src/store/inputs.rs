@@ -83,7 +83,7 @@ impl Evidence {
 
     /// The windows that some shard of these mailboxes lay under.
     fn windows_over(&self, mailboxes: &[MailboxHistory]) -> Vec<OutageWindow> {
-        let shards = || mailboxes.iter().flat_map(|mailbox| &mailbox.events).filter_map(|event| event.shard.as_deref());
+        let shards = || mailboxes.iter().flat_map(|mailbox| &mailbox.events).flat_map(|event| event.homes()).flatten();
         self.windows.iter().filter(|window| shards().any(|shard| window.scope.covers(shard))).cloned().collect()
     }
 }

@@ -14,12 +14,12 @@ use super::evidence::instant;
 use super::{Error, copy};
 use crate::domain::batch::PlacementRow;
 use crate::domain::ids::AccountId;
-use crate::domain::placement::{MailboxHistory, PlacementEvent};
+use crate::domain::placement::{MailboxHistory, PlacementEvent, Side};
 use crate::domain::time::{Instant, Interval};
 
 pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
-    valid_to timestamptz, shard text) ON COMMIT DROP";
+    valid_to timestamptz, shard text, moving_to text, live text) ON COMMIT DROP";
 
 /// The staged lines as events. `ends` says that nothing of the file begins where the line ends, so that an event with no
 /// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox
@@ -27,19 +27,21 @@ pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
 pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
     valid_to timestamptz, shard text, is_end boolean, ends boolean, clash integer,
-    next_line bigint) ON COMMIT DROP";
+    next_line bigint, moving_to text, live text) ON COMMIT DROP";
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
 pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
-    rows.row(7)
+    rows.row(9)
         .bigint(line)
         .uuid(AccountId::of(&row.account).0)
         .text(&row.mailbox)
         .text(&row.source)
         .timestamptz(row.valid_from)
         .maybe(row.valid_to, copy::Rows::timestamptz)
-        .maybe(row.shard.as_deref(), copy::Rows::text);
+        .maybe(row.shard.as_deref(), copy::Rows::text)
+        .maybe(row.moving_to.as_deref(), copy::Rows::text)
+        .maybe(row.live.map(Side::name), copy::Rows::text);
 }
 
 /// Turns staged lines into events and notes what is wrong with them.
@@ -71,19 +73,21 @@ async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
         r"INSERT INTO staged_event
           SELECT line, account_id, mailbox, source, valid_from, valid_to, shard, false,
                  valid_to IS NOT NULL AND next_from IS DISTINCT FROM valid_to,
-                 CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line
+                 CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line,
+                 moving_to, live
             FROM (SELECT *, lead(line) OVER later AS next_line, lead(valid_from) OVER later AS next_from,
-                         lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard
+                         lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard,
+                         lead(moving_to) OVER later AS next_moving_to, lead(live) OVER later AS next_live
                     FROM staged_placement
                   WINDOW later AS (PARTITION BY account_id, mailbox, source ORDER BY valid_from, line)) lines
            WHERE NOT (next_from IS NOT DISTINCT FROM valid_from AND next_to IS NOT DISTINCT FROM valid_to
-                      AND next_shard IS NOT DISTINCT FROM shard)",
+                      AND (next_shard, next_moving_to, next_live) IS NOT DISTINCT FROM (shard, moving_to, live))",
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query(
         r"INSERT INTO staged_event
-          SELECT line, account_id, mailbox, source, valid_to, NULL, NULL, true, false, 0, NULL
+          SELECT line, account_id, mailbox, source, valid_to, NULL, NULL, true, false, 0, NULL, NULL, NULL
             FROM staged_event WHERE ends",
     )
     .execute(&mut *conn)
@@ -102,7 +106,8 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
                  format('It overlaps what this source said before: from %s on, %s. To correct that, end this line there and send another from then on.',
                         to_char(valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US UTC'),
                         coalesce('on shard ' || shard, 'nowhere'))
-            FROM (SELECT DISTINCT ON (s.line, p.valid_from) s.line, p.valid_from, p.shard, s.shard AS said
+            FROM (SELECT DISTINCT ON (s.line, p.valid_from) s.line, p.valid_from, p.shard,
+                         (p.shard, p.moving_to, p.live) IS DISTINCT FROM (s.shard, s.moving_to, s.live) AS says_otherwise
                     FROM staged_event s
                     JOIN placement p ON p.account_id = s.account_id AND p.mailbox = s.mailbox AND p.source = s.source
                    WHERE s.valid_to IS NOT NULL AND p.valid_from > s.valid_from AND p.valid_from < s.valid_to
@@ -110,7 +115,7 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
                                       WHERE again.account_id = s.account_id AND again.mailbox = s.mailbox
                                         AND again.source = s.source AND again.valid_from = p.valid_from)
                    ORDER BY s.line, p.valid_from, p.recorded_at DESC) inside
-           WHERE shard IS DISTINCT FROM said",
+           WHERE says_otherwise",
     )
     .execute(&mut *conn)
     .await?;
@@ -144,13 +149,13 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
 pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
     sqlx::query(
         r"DELETE FROM staged_event e
-           USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard
+           USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard, p.moving_to, p.live
                     FROM staged_event x
                     JOIN placement p ON p.account_id = x.account_id AND p.mailbox = x.mailbox
                                     AND p.valid_from = x.valid_from AND p.source = x.source
                    ORDER BY x.line, x.is_end, p.recorded_at DESC) last
            WHERE e.line = last.line AND e.is_end = last.is_end
-             AND (e.is_end OR e.shard IS NOT DISTINCT FROM last.shard)",
+             AND (e.is_end OR (e.shard, e.moving_to, e.live) IS NOT DISTINCT FROM (last.shard, last.moving_to, last.live))",
     )
     .execute(&mut *conn)
     .await?;
@@ -169,8 +174,8 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
 pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
     // They lie in the order of their sort, which is nearly that of the primary key.
     sqlx::query(
-        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard)
-          SELECT account_id, mailbox, valid_from, source, $1, shard FROM staged_event",
+        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard, moving_to, live)
+          SELECT account_id, mailbox, valid_from, source, $1, shard, moving_to, live FROM staged_event",
     )
     .bind(recorded_at.utc())
     .execute(conn)
@@ -187,10 +192,10 @@ pub async fn of_account(
     as_recorded: Option<Instant>,
 ) -> Result<Vec<MailboxHistory>, Error> {
     let rows: Vec<Record> = sqlx::query_as(
-        r"SELECT account_id, mailbox, valid_from, source, shard
+        r"SELECT account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
             FROM (SELECT *, lead(valid_from) OVER (PARTITION BY mailbox, source ORDER BY valid_from) AS next_from
                     FROM (SELECT DISTINCT ON (mailbox, valid_from, source)
-                                 account_id, mailbox, valid_from, source, shard
+                                 account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
                             FROM placement
                            WHERE account_id = $1 AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY mailbox, valid_from, source, recorded_at DESC) last) events
@@ -215,11 +220,11 @@ pub async fn of_accounts(
 ) -> Result<BTreeMap<AccountId, Vec<MailboxHistory>>, Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows: Vec<Record> = sqlx::query_as(
-        r"SELECT account_id, mailbox, valid_from, source, shard
+        r"SELECT account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
             FROM (SELECT *,
                          lead(valid_from) OVER (PARTITION BY account_id, mailbox, source ORDER BY valid_from) AS next_from
                     FROM (SELECT DISTINCT ON (account_id, mailbox, valid_from, source)
-                                 account_id, mailbox, valid_from, source, shard
+                                 account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
                             FROM placement
                            WHERE account_id = ANY ($1) AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY account_id, mailbox, valid_from, source, recorded_at DESC) last) events
@@ -242,17 +247,30 @@ struct Record {
     valid_from: DateTime<Utc>,
     source: String,
     shard: Option<String>,
+    moving_to: Option<String>,
+    live: Option<String>,
+    settled_until: Option<DateTime<Utc>>,
+}
+
+impl Record {
+    fn event(&self) -> Result<PlacementEvent, Error> {
+        let live = self.live.as_deref().map(str::parse).transpose();
+        Ok(PlacementEvent {
+            from: instant(self.valid_from, "placement.valid_from")?,
+            shard: self.shard.clone(),
+            moving_to: self.moving_to.clone(),
+            live: live.map_err(|_| Error::Corrupt(format!("placement.live of {}", self.mailbox)))?,
+            source: self.source.clone(),
+            settled_until: self.settled_until.map(|until| instant(until, "placement.settled_until")).transpose()?,
+        })
+    }
 }
 
 /// Groups rows that come sorted by account and mailbox.
 fn grouped(rows: Vec<Record>) -> Result<BTreeMap<AccountId, Vec<MailboxHistory>>, Error> {
     let mut found: BTreeMap<AccountId, Vec<MailboxHistory>> = BTreeMap::new();
     for row in rows {
-        let event = PlacementEvent {
-            from: instant(row.valid_from, "placement.valid_from")?,
-            shard: row.shard,
-            source: row.source,
-        };
+        let event = row.event()?;
         let mailboxes = found.entry(AccountId(row.account_id)).or_default();
         match mailboxes.last_mut() {
             Some(last) if last.mailbox == row.mailbox => last.events.push(event),

@@ -9,6 +9,7 @@ use super::cells::{Cells, Field};
 use crate::domain::charge::Charge;
 use crate::domain::money::{Currency, Money};
 use crate::domain::period::Zone;
+use crate::domain::placement::{SETTLED_BY, Side};
 use crate::domain::time::Instant;
 
 /// One account as a file says it.
@@ -162,6 +163,10 @@ pub struct PlacementRow {
     pub valid_from: Instant,
     pub valid_to: Option<Instant>,
     pub source: String,
+    /// It is moving there from `shard`.
+    pub moving_to: Option<String>,
+    /// Which side of the move is live; none where it is not declared.
+    pub live: Option<Side>,
 }
 
 impl Row for PlacementRow {
@@ -173,13 +178,17 @@ impl Row for PlacementRow {
         Field::required("valid_from"),
         Field::optional("valid_to"),
         Field::required("source"),
+        Field::optional("moving_to"),
+        Field::optional("live"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
         let account = cells.need("account", reference);
         let mailbox = cells.need("mailbox", |text| plain(text, 254));
         let shard = cells.may("shard", reference);
-        let source = cells.need("source", reference);
+        let source = cells.need("source", directory);
+        let moving_to = cells.may("moving_to", reference);
+        let live = cells.may("live", parsed);
         let (valid_from, valid_to) = validity(cells)?;
         let shard = shard?;
         if shard.is_none() && valid_to.is_some() {
@@ -188,8 +197,32 @@ impl Row for PlacementRow {
                 "A mailbox that is nowhere has no valid_to: say where it lives from then on instead.",
             );
         }
-        Some(PlacementRow { account: account?, mailbox: mailbox?, shard, valid_from, valid_to, source: source? })
+        let (moving_to, live): (Option<String>, Option<Side>) = (moving_to?, live?);
+        if moving_to.is_some() && (shard.is_none() || moving_to == shard) {
+            cells.wrong("moving_to", "A mailbox moves from its shard to another one: name both.");
+        }
+        if live.is_some() && moving_to.is_none() {
+            cells.wrong("live", "It says which side of a move is live, so name the other shard in moving_to.");
+        }
+        Some(PlacementRow {
+            account: account?,
+            mailbox: mailbox?,
+            shard,
+            valid_from,
+            valid_to,
+            source: source?,
+            moving_to,
+            live,
+        })
     }
+}
+
+/// What a directory is called: not as those who settle what directories disagree about.
+pub fn directory(text: &str) -> Result<String, String> {
+    if text == SETTLED_BY {
+        return Err(format!("{SETTLED_BY} is the source of what was settled by hand: give the directory a name of its own."));
+    }
+    reference(text)
 }
 
 fn validity(cells: &mut Cells<'_>) -> Option<(Instant, Option<Instant>)> {
