@@ -14,3 +14,22 @@ ALTER TABLE placement ADD CONSTRAINT placement_live_is_a_side_of_a_move
     CHECK (live IS NULL OR (moving_to IS NOT NULL AND live IN ('from', 'to'))) NOT VALID;
 ALTER TABLE placement ADD CONSTRAINT placement_is_settled_by_operations
     CHECK ((settled_until IS NOT NULL) = (source = 'operations')) NOT VALID;
+-- The few mailboxes that move, found without reading all.
+CREATE INDEX placement_moving ON placement (account_id, mailbox) WHERE moving_to IS NOT NULL;
+
+-- Who settled where a mailbox was, and why: one row for each placement that operations recorded. Customers do not read it.
+CREATE TABLE placement_settlement (
+    account_id uuid NOT NULL,
+    settlement_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    mailbox text COLLATE "C" NOT NULL,
+    valid_from timestamptz NOT NULL,
+    settled_until timestamptz NOT NULL,
+    shard text,
+    reason text NOT NULL,
+    -- `issuer|subject`.
+    settled_by text NOT NULL,
+    CONSTRAINT placement_settlement_pkey PRIMARY KEY (account_id, settlement_id),
+    CONSTRAINT placement_settlement_does_not_end_before_it_starts CHECK (settled_until >= valid_from)
+);
+GRANT SELECT, INSERT ON placement_settlement TO makegood_app;

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_move_counts_on_the_side_that_is_live_and_without_one_on_both() {
-        let moving = |live| PlacementEvent { moving_to: Some("mx-02".to_owned()), live, ..told(8, Some("mx-01"), "dir") };
+        let moving =
+            |live| PlacementEvent { moving_to: Some("mx-02".to_owned()), live, ..told(8, Some("mx-01"), "dir") };
         let with = |live| shown(vec![told(0, Some("mx-01"), "dir"), moving(live), told(12, Some("mx-02"), "dir")]);
         assert_eq!(with(Some(Side::From)).0, ["0-8 mx-01", "8-12 mx-01", "12-24 mx-02"]);
         assert_eq!(with(Some(Side::To)).0, ["0-8 mx-01", "8-12 mx-02", "12-24 mx-02"]);
@@ -210,7 +211,10 @@ mod tests {
             shown(events)
         };
         assert_eq!(told(vec![]).1, ["6-24"]);
-        let settled = |until| PlacementEvent { settled_until: Some(at(until)), ..super::tests::told(8, Some("mx-02"), SETTLED_BY) };
+        let settled = |until| PlacementEvent {
+            settled_until: Some(at(until)),
+            ..super::tests::told(8, Some("mx-02"), SETTLED_BY)
+        };
         assert_eq!(told(vec![settled(20)]).0, ["0-8 mx-01", "20-24 mx-01", "6-8 mx-02", "20-24 mx-02", "8-20 mx-02"]);
         assert_eq!(told(vec![settled(20)]).1, ["6-8", "20-24"]);
         assert_eq!(told(vec![settled(8)]).1, ["6-24"], "taken back");

@@ -37,6 +37,7 @@ pub mod refold;
 pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod set_up_operator;
+pub mod settle_placement;
 pub mod step_story;
 pub mod take_alerts;
 pub mod verify_books;

@@ -25,6 +25,7 @@ pub mod calendars;
 pub mod claims;
 pub mod credit_runs;
 pub mod describe;
+pub mod directory;
 pub mod health;
 pub mod ingest;
 pub mod ledger;

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    outages, terms,
+    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, directory, health, ingest,
+    ledger, outages, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -71,6 +71,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::get_outage))
         .routes(routes!(outages::amend_outage))
         .routes(routes!(outages::confirm_outage))
+        .routes(routes!(directory::settle, directory::settlements))
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::put_monitors))
         .routes(routes!(health::healthz))
@@ -86,6 +87,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::subscriptions))
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
+        .routes(routes!(directory::contested))
+        .routes(routes!(directory::moving))
+        .routes(routes!(directory::never_placed))
         .routes(routes!(ledger::verify));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts();

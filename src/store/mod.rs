@@ -21,6 +21,7 @@ pub mod claims;
 pub mod copy;
 pub mod credits;
 pub mod customer;
+pub mod directory;
 pub mod evidence;
 pub mod feed;
 pub mod idempotency;

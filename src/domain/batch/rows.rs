@@ -220,7 +220,9 @@ impl Row for PlacementRow {
 /// What a directory is called: not as those who settle what directories disagree about.
 pub fn directory(text: &str) -> Result<String, String> {
     if text == SETTLED_BY {
-        return Err(format!("{SETTLED_BY} is the source of what was settled by hand: give the directory a name of its own."));
+        return Err(format!(
+            "{SETTLED_BY} is the source of what was settled by hand: give the directory a name of its own."
+        ));
     }
     reference(text)
 }

@@ -26,8 +26,10 @@ pub(in crate::domain) fn blocker(blocker: &Blocker, zone: Zone) -> String {
         Blocker::WindowNotConfirmed { window } => format!("the outage {window} is not signed off"),
         Blocker::WindowDisputed { window } => format!("those who reported the outage {window} disagree"),
         Blocker::ContestedPlacement { mailbox } => {
-            format!("it is not settled where {mailbox} lived: two sources disagree, or it was moving and nobody said which side was live")
-        },
+            format!(
+                "it is not settled where {mailbox} lived: two sources disagree, or it was moving and nobody said which side was live"
+            )
+        }
         Blocker::MissingCharge { from, to } => format!("there is no charge from {from} up to {to}"),
         Blocker::ChargesOverlap { numbers } => format!("the charges {} are for the same days", numbers.join(", ")),
         Blocker::TermsMissing { plan } => format!("the plan {plan} has no terms for the period"),
