@@ -19,6 +19,7 @@ use makegood::flows::load_placements::load_placements;
 use makegood::flows::load_subscriptions::load_subscriptions;
 use makegood::flows::once::IdempotencyKey;
 use makegood::flows::publish_terms::{PublishTerms, approve_terms, publish_terms};
+use makegood::flows::register_shards::{RegisterShards, register_shards};
 use makegood::store::{Error, accounts, charges, evidence, placements, subscriptions, terms};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -66,8 +67,10 @@ async fn charges_of(pool: &PgPool, rows: &[Value]) -> Report {
     load_charges(pool, now(), &actor("billing", Role::Ingest), file(ndjson(rows)), Format::Ndjson, false).await.unwrap()
 }
 
-/// Placements as CSV lines without their header.
+/// Placements as CSV lines without their header, on shards s0 to s9.
 async fn placements_of(pool: &PgPool, lines: &str) -> Report {
+    let request = RegisterShards { shards: (0..10).map(|number| format!("s{number}")).collect() };
+    register_shards(pool, now(), &actor("sefa", Role::Operations), &request).await.unwrap();
     let text = format!("account,mailbox,shard,valid_from,valid_to,source\n{lines}");
     load_placements(pool, now(), &actor("platform", Role::Ingest), file(text), Format::Csv, false).await.unwrap()
 }

@@ -8,11 +8,12 @@ use sqlx::{PgConnection, PgPool};
 
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
-use crate::domain::batch::{Format, PlacementRow, Report};
+use crate::domain::batch::{Format, LineError, Order, PlacementRow, Report};
+use crate::domain::shards::Register;
 use crate::domain::time::Instant;
-use crate::store::{Error, copy, placements};
+use crate::store::{Error, copy, placements, shards, staging};
 
-/// Records the file's placements, of accounts that are known. One source cannot overlap itself; two that disagree are both kept.
+/// Records the file's placements, of accounts that are known, on shards that are registered. One source cannot overlap itself; two that disagree are both kept.
 pub async fn load_placements<E: Display>(
     pool: &PgPool,
     now: Instant,
@@ -24,28 +25,93 @@ pub async fn load_placements<E: Display>(
     load::<Placements, E>(pool, now, actor, bytes, format, dry_run).await
 }
 
-struct Placements;
+/// One file of placements.
+struct Placements {
+    shards: Register,
+    order: Order,
+    /// Lines staged.
+    staged: i64,
+    /// Whether some of them were taken away again.
+    any_forgotten: bool,
+    /// Whether anything is recorded of the file's accounts, once it is known.
+    any_recorded: bool,
+}
+
+impl Placements {
+    /// Whether the staged lines can be recorded as they are: a large file that comes in order needs no sort to be judged.
+    fn is_plain(&self) -> bool {
+        self.order.is_kept() && !self.any_recorded
+    }
+}
 
 impl Noun for Placements {
     type Row = PlacementRow;
 
+    const NAME: &'static str = "placements";
     const ACTION: &'static str = "placements.load";
     const STAGING: &'static [&'static str] = &[placements::STAGING, placements::EVENTS];
     const COPY: &'static str = placements::COPY;
 
-    fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
+    async fn begin(conn: &mut PgConnection) -> Result<Self, Error> {
+        let shards = shards::known(conn).await?;
+        Ok(Placements { shards, order: Order::default(), staged: 0, any_forgotten: false, any_recorded: false })
+    }
+
+    fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &PlacementRow) -> Result<(), LineError> {
+        for (pointer, shard) in [("/shard", &row.shard), ("/moving_to", &row.moving_to)] {
+            if let Some(shard) = shard
+                && !self.shards.is_known(shard)
+            {
+                return Err(LineError { line, pointer: pointer.into(), message: self.shards.refusal(shard) });
+            }
+        }
+        if let Some(end) = self.order.next(line, row) {
+            placements::put_end(rows, &end);
+        }
         placements::put(rows, line, row);
+        self.staged += 1;
+        Ok(())
     }
 
-    async fn check(conn: &mut PgConnection) -> Result<(), Error> {
-        placements::check(conn).await
+    fn end(&mut self, rows: &mut copy::Rows) {
+        if let Some(end) = self.order.finish() {
+            placements::put_end(rows, &end);
+        }
     }
 
-    async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
-        placements::only_new(conn).await
+    async fn forget_told(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        self.any_forgotten = true;
+        placements::forget_told(conn).await
     }
 
-    async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
-        placements::save(conn, recorded_at).await
+    async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        placements::check_accounts(conn).await?;
+        self.any_recorded = placements::any_recorded(conn).await?;
+        if self.is_plain() {
+            return Ok(());
+        }
+        placements::check_events(conn).await?;
+        if self.any_recorded {
+            placements::check_against_recorded(conn).await?;
+        }
+        Ok(())
+    }
+
+    async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
+        if !self.is_plain() {
+            placements::only_new(conn).await
+        } else if self.any_forgotten || staging::any_wrong(conn).await? {
+            placements::good_lines(conn).await
+        } else {
+            Ok(self.staged)
+        }
+    }
+
+    async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+        if self.is_plain() {
+            placements::save_lines(conn, recorded_at).await
+        } else {
+            placements::save(conn, recorded_at).await
+        }
     }
 }
