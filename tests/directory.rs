@@ -8,8 +8,13 @@ mod doors_;
 mod world;
 
 use axum::http::Method;
+use bytes::Bytes;
 use doors_::{Answered, Doors, doors};
+use futures_util::stream;
 use makegood::domain::actor::Role;
+use makegood::domain::batch::{Changes, Format, Report};
+use makegood::flows::take_snapshot::{Snapshot, USUALLY_GONE, take_snapshot};
+use makegood::store::Error;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::is_skipped;
@@ -185,4 +190,169 @@ async fn a_list_is_a_file_for_who_wants_one() {
         reference(2)
     );
     assert_eq!(text, expected);
+}
+
+/// A full directory of `directory`, as lines of account, mailbox and shard.
+async fn snapshot(
+    pool: &PgPool,
+    rows: &[[String; 3]],
+    taken_at: &str,
+    more: (Option<i64>, u8, bool),
+) -> Result<Report, Error> {
+    let lines: String = rows.iter().map(|row| format!("{}\n", row.join(","))).collect();
+    let file = stream::iter([Ok::<_, std::io::Error>(Bytes::from(format!("account,mailbox,shard\n{lines}")))]);
+    let (count, allow_gone, dry_run) = more;
+    let of = Snapshot { source: "directory".to_owned(), taken_at: at(taken_at), count, allow_gone };
+    let platform = staff("platform", Role::Ingest);
+    take_snapshot(pool, november(5), &platform, file, Format::Csv, dry_run, of).await
+}
+
+fn home(index: usize, mailbox: i64, shard: &str) -> [String; 3] {
+    [reference(index), format!("{}-{mailbox}", reference(index)), shard.to_owned()]
+}
+
+/// All mailboxes of a world of three, where they are.
+fn everybody() -> Vec<[String; 3]> {
+    (0..3).flat_map(|index| (0..mailboxes(index)).map(move |mailbox| home(index, mailbox, "mx-07"))).collect()
+}
+
+async fn placements(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM placement").fetch_one(pool).await.unwrap()
+}
+
+const ASKED: (Option<i64>, u8, bool) = (None, USUALLY_GONE, false);
+
+#[tokio::test]
+async fn a_full_directory_becomes_changes_and_the_same_file_again_changes_nothing() {
+    if is_skipped("a_full_directory_becomes_changes_and_the_same_file_again_changes_nothing") {
+        return;
+    }
+    let world = world(3).await;
+    let pool = &world.database.app;
+    muddle(pool).await;
+    let (before, taken) = (placements(pool).await, "2026-10-08T00:00:00Z");
+    // As it was before anything moved.
+    let same = snapshot(pool, &everybody(), "2026-10-04T00:00:00Z", ASKED).await.unwrap();
+    assert_eq!(same.changes, Some(Changes { new: 0, moved: 0, gone: 0, unchanged: 9 }));
+    assert_eq!((same.lines, same.accepted, same.unchanged, placements(pool).await), (9, 0, 9, before));
+
+    // One is new, one is elsewhere, one is gone; a move without a live side and one that is live elsewhere are decided.
+    let mut rows = everybody();
+    rows.retain(|row| row[1] != format!("{}-2", reference(1)));
+    rows.iter_mut().filter(|row| row[1] == format!("{}-1", reference(1))).for_each(|row| row[2] = "mx-09".to_owned());
+    rows.push(home(3, 0, "mx-11"));
+    rows.push(home(3, 0, "mx-11"));
+    let changes = Changes { new: 1, moved: 3, gone: 1, unchanged: 5 };
+    let cut = snapshot(pool, &rows[..5], taken, ASKED).await.unwrap_err().refusal();
+    assert!(cut.detail.contains("4 of the 9 mailboxes that directory had"), "{}", cut.detail);
+    let short = snapshot(pool, &rows, taken, (Some(12), 20, false)).await.unwrap_err().refusal();
+    assert!(short.detail.contains("has 10 lines and should have 12"), "{}", short.detail);
+    let refused = snapshot(pool, &rows, taken, ASKED).await.unwrap_err().refusal();
+    assert!(refused.detail.contains("1 of the 9"), "{}", refused.detail);
+    let dry = snapshot(pool, &rows, taken, (Some(10), 20, true)).await.unwrap();
+    assert_eq!((dry.changes, dry.dry_run), (Some(changes), true));
+    assert_eq!(placements(pool).await, before, "nothing was recorded so far");
+
+    let done = snapshot(pool, &rows, taken, (Some(10), 20, false)).await.unwrap();
+    assert_eq!(done.changes, Some(changes));
+    assert_eq!((done.lines, done.accepted, done.rejected, done.unchanged), (10, 4, 0, 6));
+    assert_eq!(placements(pool).await, before + 5);
+    let again = snapshot(pool, &rows, taken, (Some(10), 20, false)).await.unwrap();
+    assert_eq!(again.changes, Some(Changes { new: 0, moved: 0, gone: 0, unchanged: 9 }));
+    assert_eq!(placements(pool).await, before + 5);
+    assert_eq!(audited(pool, "placements.snapshot").await, 3, "each file that was taken, changes or not");
+
+    // Lines that are wrong are named, and nothing is recorded.
+    let wrong = [home(0, 0, "mx-07"), home(0, 0, "mx-09"), home(8, 0, "mx-07"), home(0, 0, "mx-77")];
+    let report = snapshot(pool, &wrong, taken, (None, 100, false)).await.unwrap();
+    let named: Vec<String> = report.errors.iter().map(|error| format!("{}{}", error.line, error.pointer)).collect();
+    assert_eq!((report.rejected, named), (3, vec!["3/shard".to_owned(), "4/account".to_owned(), "5/shard".to_owned()]));
+    assert_eq!(placements(pool).await, before + 5);
+}
+
+#[tokio::test]
+async fn a_directory_is_sent_through_its_door_by_who_may() {
+    if is_skipped("a_directory_is_sent_through_its_door_by_who_may") {
+        return;
+    }
+    let world = world(1).await;
+    let doors = doors(&world.database.app, november(5)).await;
+    let text = format!("{{\"account\":\"{0}\",\"mailbox\":\"{0}-0\",\"shard\":\"mx-07\"}}\n", reference(0));
+    let send = async |query: &str, token: &str| {
+        let request = axum::http::Request::builder()
+            .method(Method::PUT)
+            .uri(format!("/v1/placements/snapshot?{query}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/x-ndjson")
+            .body(axum::body::Body::from(text.clone()))
+            .unwrap();
+        let response = tower::ServiceExt::oneshot(doors.router.clone(), request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let platform = doors.machine(Role::Ingest, "platform").await;
+    let (status, report) = send("source=directory&taken_at=2026-11-01T00:00:00Z&count=1", &platform).await;
+    assert_eq!((status, &report["changes"]["unchanged"]), (200, &json!(1)), "{report}");
+    let agent = doors.staff("hana", Role::Agent);
+    assert_eq!(send("source=directory&taken_at=2026-11-01T00:00:00Z", &agent).await.0, 403);
+    for wrong in [
+        "taken_at=2026-11-01T00:00:00Z",
+        "source=directory",
+        "source=operations&taken_at=2026-11-01T00:00:00Z",
+        "source=directory&taken_at=2027-11-01T00:00:00Z",
+        "source=directory&taken_at=2026-11-01T00:00:00Z&allow_gone=101",
+        "source=directory&taken_at=2026-11-01T00:00:00Z&allow=50",
+    ] {
+        assert_eq!(send(wrong, &platform).await.0, 422, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_the_file_would_change_in_money_and_records_nothing() {
+    if is_skipped("a_dry_run_says_what_the_file_would_change_in_money_and_records_nothing") {
+        return;
+    }
+    let world = world(3).await;
+    let pool = &world.database.app;
+    assess(pool, november(5)).await;
+    let (before, recorded) = (placements(pool).await, due_of_all(3));
+    // The three mailboxes of the second account were not on the shard that failed.
+    let mut rows = everybody();
+    rows.iter_mut().filter(|row| row[0] == reference(1)).for_each(|row| row[2] = "mx-09".to_owned());
+    let register = json!({ "account": reference(1), "mailbox": format!("{}-9", reference(1)), "shard": "mx-09",
+        "valid_from": "2026-11-04T00:00:00Z", "source": "directory" });
+    send(pool, "placements", &[register], november(4)).await;
+    let report = snapshot(pool, &rows, "2026-10-05T00:00:00Z", (None, 20, true)).await.unwrap();
+    let money = report.money.unwrap();
+    assert_eq!((money.accounts, money.looked_at, money.changed), (1, 1, 1));
+    assert_eq!(money.periods.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2026-10", "2026-11"]);
+    let totals: Vec<(i64, i64)> = money.totals.iter().map(|due| (due.before.minor(), due.after.minor())).collect();
+    assert_eq!(totals, [(due(3), 0)]);
+    assert_eq!(
+        (money.largest[0].account.clone(), money.largest[0].period.to_string()),
+        (reference(1), "2026-10".to_owned())
+    );
+    assert_eq!(placements(pool).await, before + 1);
+
+    // What the dry run said is what comes of it.
+    assert!(snapshot(pool, &rows, "2026-10-05T00:00:00Z", (None, 20, false)).await.unwrap().money.is_none());
+    assert_eq!(propose(pool, november(5), "after").await.total.minor(), recorded - due(3));
+
+    // A charge that was too low, through the door of the charges.
+    let doors = doors(pool, november(5)).await;
+    let platform = doors.machine(Role::Ingest, "billing-system").await;
+    let line = charge_line(2, &format!("INV-{}", reference(2)), 2 * mailboxes(2));
+    let request = axum::http::Request::builder()
+        .method(Method::POST)
+        .uri("/v1/charges/batches?dry_run=true")
+        .header("authorization", format!("Bearer {platform}"))
+        .header("content-type", "application/x-ndjson")
+        .body(axum::body::Body::from(format!("{line}\n")))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(doors.router.clone(), request).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+    let report: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((&report["money"]["changed"], &report["accepted"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(report["money"]["largest"][0]["before"]["amount"], nzd(due(5)).digits());
 }

@@ -12,6 +12,7 @@ pub mod charge;
 pub mod claim;
 pub mod credit;
 mod document;
+pub mod effect;
 pub mod feed;
 pub mod fold;
 pub mod ids;

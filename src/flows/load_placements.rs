@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
 use crate::domain::batch::{Format, LineError, Order, PlacementRow, Report};
+use crate::domain::ids::AccountId;
 use crate::domain::shards::Register;
 use crate::domain::time::Instant;
 use crate::store::{Error, copy, placements, shards, staging};
@@ -45,6 +46,7 @@ impl Placements {
 }
 
 impl Noun for Placements {
+    type Of = ();
     type Row = PlacementRow;
 
     const NAME: &'static str = "placements";
@@ -52,7 +54,7 @@ impl Noun for Placements {
     const STAGING: &'static [&'static str] = &[placements::STAGING, placements::EVENTS];
     const COPY: &'static str = placements::COPY;
 
-    async fn begin(conn: &mut PgConnection) -> Result<Self, Error> {
+    async fn begin(conn: &mut PgConnection, (): ()) -> Result<Self, Error> {
         let shards = shards::known(conn).await?;
         Ok(Placements { shards, order: Order::default(), staged: 0, any_forgotten: false, any_recorded: false })
     }
@@ -105,6 +107,11 @@ impl Noun for Placements {
         } else {
             Ok(self.staged)
         }
+    }
+
+    async fn touched(&mut self, conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+        let is_plain = self.is_plain();
+        placements::touched(conn, limit, is_plain).await
     }
 
     async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {

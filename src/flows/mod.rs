@@ -18,6 +18,7 @@ pub mod apply_credit_run;
 pub mod approve_credit_run;
 pub mod assess_period;
 pub mod confirm_outage;
+mod effect;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
@@ -41,6 +42,7 @@ pub mod set_up_operator;
 pub mod settle_placement;
 pub mod step_story;
 pub mod take_alerts;
+pub mod take_snapshot;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

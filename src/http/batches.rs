@@ -13,6 +13,7 @@ use super::problem::{self, ProblemBody};
 use super::{App, Caller, Problem, Query, RequestId};
 use crate::domain::actor::Role;
 use crate::domain::batch::{self, Format};
+use crate::domain::effect::MoneyEffect;
 use crate::domain::refusal::{Code, FieldError, Refusal};
 use crate::flows::load_accounts::load_accounts;
 use crate::flows::load_charges::load_charges;
@@ -23,13 +24,13 @@ use crate::flows::load_subscriptions::load_subscriptions;
 const LARGEST: usize = 4 * 1024 * 1024 * 1024;
 
 /// Who may send bulk files.
-const SENDERS: [Role; 2] = [Role::Ingest, Role::Operations];
+pub(super) const SENDERS: [Role; 2] = [Role::Ingest, Role::Operations];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LoadParams {
-    /// Checks everything and records nothing.
+    /// Checks everything, says what it would change in money, and records nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -53,6 +54,12 @@ pub struct ReportBody {
     /// The first hundred errors, by line.
     errors: Vec<LineErrorBody>,
     dry_run: bool,
+    /// What a snapshot was turned into; left out for other files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<batch::Changes>,
+    /// Of a dry run: what the file would change in money. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    money: Option<MoneyEffect>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,6 +88,8 @@ impl From<batch::Report> for ReportBody {
             unchanged: report.unchanged,
             errors: report.errors.into_iter().map(error).collect(),
             dry_run: report.dry_run,
+            changes: report.changes,
+            money: report.money,
         }
     }
 }
@@ -97,8 +106,8 @@ pub struct RefusedBody {
 /// A file that may be read: of a kind that we take, and not packed.
 #[expect(missing_debug_implementations, reason = "a stream that has not been read has nothing to show")]
 pub struct BulkFile {
-    format: Format,
-    bytes: BoxStream<'static, Result<Bytes, &'static str>>,
+    pub(super) format: Format,
+    pub(super) bytes: BoxStream<'static, Result<Bytes, &'static str>>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for BulkFile {
@@ -132,7 +141,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
 }
 
 /// 200 with the report, or 422 when a line is wrong.
-fn answer(report: batch::Report, request_id: &RequestId) -> Response {
+pub(super) fn answer(report: batch::Report, request_id: &RequestId) -> Response {
     if report.rejected == 0 {
         return axum::Json(ReportBody::from(report)).into_response();
     }
@@ -234,7 +243,8 @@ pub async fn charges(
 /// Load placements
 ///
 /// Where mailboxes live. Fields: `account`, `mailbox`, `shard` (null for nowhere), `valid_from`, `source`, and if the
-/// stay has ended `valid_to`.
+/// stay has ended `valid_to`. While it moves to another shard, `moving_to` names that, and `live` (`from` or `to`) the side
+/// that is live; without it the mailbox is contested until somebody settles it.
 #[utoipa::path(
     post, path = "/v1/placements/batches", tag = "bulk", operation_id = "load_placements", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),

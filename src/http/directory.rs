@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::batches::{self, BulkFile, RefusedBody, ReportBody};
 use super::problem::ProblemBody;
-use super::{App, Caller, Keyed, Problem, Query};
+use super::{App, Caller, Keyed, Problem, Query, RequestId};
 use crate::domain::actor::Role;
 use crate::domain::ids::AccountId;
 use crate::domain::period::Month;
@@ -19,6 +20,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
 use crate::flows::once::Answer;
 use crate::flows::settle_placement::{SettlePlacement, Settled, settle_placement};
+use crate::flows::take_snapshot::{Snapshot, USUALLY_GONE, take_snapshot};
 use crate::store::directory::{self, Place};
 use crate::store::{Error, accounts, snapshot};
 
@@ -322,6 +324,58 @@ pub async fn settlements(
     let found = directory::settlements(&mut tx, id).await?;
     let data = found.into_iter().map(|one| Settled::new(&account.reference, one)).collect();
     Ok(axum::Json(SettlementList { data }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SnapshotParams {
+    /// The directory that the file is of.
+    #[param(example = "directory")]
+    source: String,
+    /// The instant at which it was so.
+    #[param(value_type = String, example = "2026-11-01T00:00:00+13:00")]
+    taken_at: Instant,
+    /// How many lines the file has: a file that was cut is then refused.
+    count: Option<i64>,
+    /// How many in a hundred of the mailboxes that the source had may be missing from the file; 10 unless given.
+    allow_gone: Option<u8>,
+    /// Checks everything, says what it would change, also in money, and records nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Take a full directory
+///
+/// All mailboxes of one source as they were at one instant, turned into changes: new ones, moves, and ends of those
+/// that are not in the file. Fields: `account`, `mailbox`, `shard`. The same file again changes nothing. When too many
+/// mailboxes would end, the file is refused: it may have been cut.
+#[utoipa::path(
+    put, path = "/v1/placements/snapshot", operation_id = "take_snapshot", tag = "placements", params(SnapshotParams),
+    request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody),
+        (status = 422, description = "Some lines are wrong, or it seems to be cut, so nothing was recorded", body = RefusedBody),
+    )
+)]
+pub async fn put_snapshot(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    Query(params): Query<SnapshotParams>,
+    file: BulkFile,
+) -> Result<Response, Problem> {
+    let actor = caller.require(&batches::SENDERS)?;
+    let snapshot = Snapshot {
+        source: params.source,
+        taken_at: params.taken_at,
+        count: params.count,
+        allow_gone: params.allow_gone.unwrap_or(USUALLY_GONE),
+    };
+    let now = app.clock.now();
+    let report = take_snapshot(&app.pool, now, actor, file.bytes, file.format, params.dry_run, snapshot).await?;
+    Ok(batches::answer(report, &request_id))
 }
 
 fn limit(asked: Option<i64>) -> Result<usize, Problem> {

@@ -90,6 +90,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::placements))
         .routes(routes!(directory::contested))
         .routes(routes!(directory::moving))
+        .routes(routes!(directory::put_snapshot))
         .routes(routes!(directory::never_placed))
         .routes(routes!(ledger::verify));
     let (router, mut document) =

@@ -40,6 +40,7 @@ pub mod sessions;
 pub mod setup;
 pub mod shards;
 pub mod snapshot;
+pub mod snapshots;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;

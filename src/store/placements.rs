@@ -248,6 +248,27 @@ pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), E
     Ok(())
 }
 
+/// Up to `limit` of the accounts that the staged lines concern, and how many they are. Where the lines were recorded as they
+/// came, all of them are new.
+pub async fn touched(conn: &mut PgConnection, limit: i64, is_plain: bool) -> Result<(Vec<AccountId>, i64), Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        r"SELECT account_id FROM staged_placement WHERE $2 UNION SELECT account_id FROM staged_event WHERE NOT $2
+           ORDER BY account_id LIMIT $1",
+    )
+    .bind(limit)
+    .bind(is_plain)
+    .fetch_all(&mut *conn)
+    .await?;
+    let all = sqlx::query_scalar(
+        r"SELECT count(*) FROM (SELECT account_id FROM staged_placement WHERE $1
+                                UNION SELECT account_id FROM staged_event WHERE NOT $1) ids",
+    )
+    .bind(is_plain)
+    .fetch_one(conn)
+    .await?;
+    Ok((ids.into_iter().map(AccountId).collect(), all))
+}
+
 /// Where the account's mailboxes lived in `within`, as recorded at `as_recorded` (the latest versions when none): for each
 /// mailbox and source the last event up to the start, and those up to the end.
 pub async fn of_account(

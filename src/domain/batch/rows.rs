@@ -265,6 +265,30 @@ impl Row for PlacementRow {
     }
 }
 
+/// One mailbox of a full directory: where it lives at the time of the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRow {
+    pub account: String,
+    pub mailbox: String,
+    pub shard: String,
+}
+
+impl Row for SnapshotRow {
+    const FIELDS: &'static [Field] =
+        &[Field::required("account"), Field::required("mailbox"), Field::required("shard")];
+
+    fn read(cells: &mut Cells<'_>) -> Option<Self> {
+        let account = cells.need("account", reference);
+        let mailbox = cells.need("mailbox", |text| named(text, 254));
+        let shard = cells.need("shard", reference);
+        Some(SnapshotRow { account: account?, mailbox: mailbox?, shard: shard? })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// What a directory is called: not as those who settle what directories disagree about.
 pub fn directory(text: &str) -> Result<String, String> {
     if text == SETTLED_BY {
