@@ -342,7 +342,8 @@ async fn a_dry_run_says_what_the_file_would_change_in_money_and_records_nothing(
     // A charge that was too low, through the door of the charges.
     let doors = doors(pool, november(5)).await;
     let platform = doors.machine(Role::Ingest, "billing-system").await;
-    let line = charge_line(2, &format!("INV-{}", reference(2)), 2 * mailboxes(2));
+    let mut line = charge_line(2, &format!("INV-{}", reference(2)), 2 * mailboxes(2));
+    line["quantity"] = json!(mailboxes(2));
     let request = axum::http::Request::builder()
         .method(Method::POST)
         .uri("/v1/charges/batches?dry_run=true")
