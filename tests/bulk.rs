@@ -67,10 +67,15 @@ async fn charges_of(pool: &PgPool, rows: &[Value]) -> Report {
     load_charges(pool, now(), &actor("billing", Role::Ingest), file(ndjson(rows)), Format::Ndjson, false).await.unwrap()
 }
 
-/// Placements as CSV lines without their header, on shards s0 to s9.
-async fn placements_of(pool: &PgPool, lines: &str) -> Report {
+/// Registers the shards s0 to s9.
+async fn shards_of(pool: &PgPool) {
     let request = RegisterShards { shards: (0..10).map(|number| format!("s{number}")).collect() };
     register_shards(pool, now(), &actor("sefa", Role::Operations), &request).await.unwrap();
+}
+
+/// Placements as CSV lines without their header, on shards s0 to s9.
+async fn placements_of(pool: &PgPool, lines: &str) -> Report {
+    shards_of(pool).await;
     let text = format!("account,mailbox,shard,valid_from,valid_to,source\n{lines}");
     load_placements(pool, now(), &actor("platform", Role::Ingest), file(text), Format::Csv, false).await.unwrap()
 }
@@ -120,6 +125,7 @@ async fn one_wrong_line_keeps_the_whole_file_out_and_every_wrong_line_is_named()
     }
     let db = support::database().await;
     assert_eq!(counts(&accounts_of(&db.app, &[account("1"), account("2")]).await), (2, 2, 0, 0));
+    shards_of(&db.app).await;
     let audits = rows_in(&db.app, AUDITS).await;
 
     let report = placements_of(
@@ -374,6 +380,7 @@ async fn a_file_that_breaks_off_anywhere_records_nothing_and_the_connection_is_g
     }
     let db = support::database().await;
     accounts_of(&db.app, &[account("1")]).await;
+    shards_of(&db.app).await;
     let line = |n: usize| format!("1,m{n},s1,2026-01-01T00:00:00Z,,dir\n");
     let text: String =
         "account,mailbox,shard,valid_from,valid_to,source\n".to_owned() + &(0..20_000).map(line).collect::<String>();
