@@ -33,3 +33,32 @@ CREATE TABLE placement_settlement (
     CONSTRAINT placement_settlement_does_not_end_before_it_starts CHECK (settled_until >= valid_from)
 );
 GRANT SELECT, INSERT ON placement_settlement TO makegood_app;
+
+-- The first day on which the account is no customer any more.
+ALTER TABLE account ADD COLUMN closed_on date;
+
+-- What was given elsewhere: typed into billing, or given before this service was there. A correction is a later version under the
+-- same reference.
+CREATE TABLE given_elsewhere (
+    account_id uuid NOT NULL,
+    -- What the other system calls the credit.
+    reference text COLLATE "C" NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    subscription_id uuid NOT NULL,
+    -- The month that it was given for.
+    period text NOT NULL,
+    -- `contract` counts as given for the same cause as the terms' own credits; others are roads as terms name them.
+    kind text NOT NULL,
+    currency text NOT NULL,
+    amount_minor bigint NOT NULL,
+    given_on date NOT NULL,
+    CONSTRAINT given_elsewhere_pkey PRIMARY KEY (account_id, reference, recorded_at),
+    CONSTRAINT given_elsewhere_is_not_negative CHECK (amount_minor >= 0)
+);
+GRANT SELECT, INSERT ON given_elsewhere TO makegood_app;
+GRANT SELECT ON given_elsewhere TO makegood_customer;
+ALTER TABLE given_elsewhere ENABLE ROW LEVEL SECURITY;
+ALTER TABLE given_elsewhere FORCE ROW LEVEL SECURITY;
+CREATE POLICY staff ON given_elsewhere TO makegood_app USING (true) WITH CHECK (true);
+CREATE POLICY own ON given_elsewhere TO makegood_customer
+    USING (account_id = ANY (string_to_array(nullif(current_setting('makegood.account', true), ''), ',')::uuid[]));

@@ -47,6 +47,8 @@ pub enum Noun {
     Subscriptions,
     Charges,
     Placements,
+    /// Credits that were given elsewhere
+    CreditsElsewhere,
 }
 
 impl Noun {
@@ -56,6 +58,7 @@ impl Noun {
             Noun::Subscriptions => "/v1/subscriptions/batches",
             Noun::Charges => "/v1/charges/batches",
             Noun::Placements => "/v1/placements/batches",
+            Noun::CreditsElsewhere => "/v1/credits-elsewhere/batches",
         }
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 pub use cells::{Cells, Field};
 pub use lines::{LONGEST_LINE, Reader};
 pub use order::{Order, StayEnd};
-pub use rows::{AccountRow, ChargeRow, PlacementRow, SnapshotRow, SubscriptionRow, directory, reference};
+pub use rows::{AccountRow, ChargeRow, GivenRow, PlacementRow, SnapshotRow, SubscriptionRow, directory, reference};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

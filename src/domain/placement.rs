@@ -85,6 +85,31 @@ pub struct MailboxHistory {
     pub events: Vec<PlacementEvent>,
 }
 
+impl MailboxHistory {
+    /// The history of a mailbox whose account was closed at `at`: from then on it is nowhere, whatever sources say.
+    #[must_use]
+    pub fn closed_at(mut self, at: Instant) -> Self {
+        self.events.retain(|event| event.from < at);
+        let mut sources: Vec<String> = Vec::new();
+        for event in &mut self.events {
+            event.settled_until = event.settled_until.map(|until| until.min(at));
+            if event.settled_until.is_none() && !sources.contains(&event.source) {
+                sources.push(event.source.clone());
+            }
+        }
+        sources.sort();
+        self.events.extend(sources.into_iter().map(|source| PlacementEvent {
+            from: at,
+            shard: None,
+            moving_to: None,
+            live: None,
+            source,
+            settled_until: None,
+        }));
+        self
+    }
+}
+
 /// What one source says of one stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said<'a> {
@@ -220,6 +245,17 @@ mod tests {
         assert_eq!(told(vec![settled(8)]).1, ["6-24"], "taken back");
         let nowhere = PlacementEvent { settled_until: Some(at(24)), ..super::tests::told(6, None, SETTLED_BY) };
         assert_eq!(told(vec![nowhere]).0, ["0-6 mx-01", "6-24 "]);
+    }
+
+    #[test]
+    fn a_mailbox_of_a_closed_account_is_nowhere() {
+        let settled = PlacementEvent { settled_until: Some(at(20)), ..told(14, Some("mx-02"), SETTLED_BY) };
+        let history = MailboxHistory {
+            mailbox: "a@x.example".to_owned(),
+            events: vec![told(0, Some("mx-01"), "dir"), settled, told(18, Some("mx-03"), "dir")],
+        };
+        let (said, _) = shown(history.closed_at(at(16)).events);
+        assert_eq!(said, ["0-14 mx-01", "16-24 ", "14-16 mx-02"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod issue_token;
 mod load;
 pub mod load_accounts;
 pub mod load_charges;
+pub mod load_given;
 pub mod load_placements;
 pub mod load_subscriptions;
 pub mod once;

@@ -17,6 +17,7 @@ use crate::domain::effect::MoneyEffect;
 use crate::domain::refusal::{Code, FieldError, Refusal};
 use crate::flows::load_accounts::load_accounts;
 use crate::flows::load_charges::load_charges;
+use crate::flows::load_given::load_given;
 use crate::flows::load_placements::load_placements;
 use crate::flows::load_subscriptions::load_subscriptions;
 
@@ -162,7 +163,7 @@ fn field_error(error: &batch::LineError) -> FieldError {
 /// Load accounts
 ///
 /// New ones, and what changed of known ones. Fields: `account`, `name`, `zone`, `currency`, and if known
-/// `parent`, `bill_to`, `email`, `customer_since`.
+/// `parent`, `bill_to`, `email`, `customer_since`, `closed_on` (the first day after).
 #[utoipa::path(
     post, path = "/v1/accounts/batches", tag = "bulk", operation_id = "load_accounts", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
@@ -237,6 +238,34 @@ pub async fn charges(
 ) -> Result<Response, Problem> {
     let actor = caller.require(&SENDERS)?;
     let report = load_charges(&app.pool, app.clock.now(), actor, file.bytes, file.format, params.dry_run).await?;
+    Ok(answer(report, &request_id))
+}
+
+/// Load credits given elsewhere
+///
+/// What was typed into billing, or given before this service was there. Fields: `account`, `reference`, `subscription`,
+/// `period` (the month that it was for), `kind`, `currency`, `amount` (tax included), `given_on`. One of the kind
+/// `contract` counts as given for the same cause: the next run gives so much less.
+#[utoipa::path(
+    post, path = "/v1/credits-elsewhere/batches", tag = "bulk", operation_id = "load_credits_elsewhere", params(LoadParams),
+    request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub async fn given_elsewhere(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    Query(params): Query<LoadParams>,
+    file: BulkFile,
+) -> Result<Response, Problem> {
+    let actor = caller.require(&[Role::Ingest, Role::Finance])?;
+    let report = load_given(&app.pool, app.clock.now(), actor, file.bytes, file.format, params.dry_run).await?;
     Ok(answer(report, &request_id))
 }
 

@@ -88,6 +88,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::subscriptions))
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
+        .routes(routes!(batches::given_elsewhere))
         .routes(routes!(directory::contested))
         .routes(routes!(directory::moving))
         .routes(routes!(directory::put_snapshot))

@@ -25,6 +25,7 @@ pub mod directory;
 pub mod evidence;
 pub mod feed;
 pub mod floor;
+pub mod given;
 pub mod idempotency;
 pub mod inputs;
 pub mod machine_tokens;

@@ -13,7 +13,7 @@ use crate::domain::batch::LineError;
 const ERRORS: &str = "CREATE TEMP TABLE staged_error (line bigint, pointer text, message text) ON COMMIT DROP";
 
 /// Everything that [`open`] may create.
-pub const TABLES: [&str; 9] = [
+pub const TABLES: [&str; 10] = [
     ERRORS,
     super::sequences::STAGING,
     super::accounts::STAGING,
@@ -21,6 +21,7 @@ pub const TABLES: [&str; 9] = [
     super::charges::STAGING,
     super::placements::STAGING,
     super::placements::EVENTS,
+    super::given::STAGING,
     super::snapshots::STAGING,
     super::snapshots::HELD,
 ];

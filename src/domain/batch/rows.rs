@@ -8,7 +8,7 @@ use super::Row;
 use super::cells::{Cells, Field};
 use crate::domain::charge::Charge;
 use crate::domain::money::{Currency, Money};
-use crate::domain::period::Zone;
+use crate::domain::period::{Month, Zone};
 use crate::domain::placement::{SETTLED_BY, Side};
 use crate::domain::time::Instant;
 
@@ -30,6 +30,8 @@ pub struct AccountRow {
     pub bill_to: Option<String>,
     pub email: Option<String>,
     pub customer_since: Option<NaiveDate>,
+    /// The first day on which it is no customer any more.
+    pub closed_on: Option<NaiveDate>,
     pub source_seq: Option<String>,
 }
 
@@ -43,6 +45,7 @@ impl Row for AccountRow {
         Field::optional("bill_to"),
         Field::optional("email"),
         Field::optional("customer_since"),
+        Field::optional("closed_on"),
         SOURCE_SEQ,
     ];
 
@@ -55,6 +58,7 @@ impl Row for AccountRow {
         let bill_to = cells.may("bill_to", reference);
         let email = cells.may("email", email);
         let customer_since = cells.may("customer_since", date);
+        let closed_on = cells.may("closed_on", date);
         let source_seq = source_seq(cells);
         let row = AccountRow {
             account: account?,
@@ -65,10 +69,14 @@ impl Row for AccountRow {
             bill_to: bill_to?,
             email: email?,
             customer_since: customer_since?,
+            closed_on: closed_on?,
             source_seq: source_seq?,
         };
         if row.parent.as_ref() == Some(&row.account) {
             cells.wrong("parent", "An account cannot stand above itself.");
+        }
+        if row.closed_on.zip(row.customer_since).is_some_and(|(closed, since)| closed < since) {
+            cells.wrong("closed_on", "An account is not closed before it is a customer (customer_since).");
         }
         // To say that the bill goes to oneself is to say nothing.
         let bill_to = row.bill_to.filter(|payer| *payer != row.account);
@@ -262,6 +270,64 @@ impl Row for PlacementRow {
 
     fn source(&self) -> Option<&str> {
         Some(&self.source)
+    }
+}
+
+/// One credit that was given elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenRow {
+    pub account: String,
+    /// What the other system calls the credit.
+    pub reference: String,
+    pub subscription: String,
+    /// The month that it was given for.
+    pub period: Month,
+    /// `contract`, or another road as terms name it: `goodwill`, `price_reduction`.
+    pub kind: String,
+    /// Tax included.
+    pub amount: Money,
+    pub given_on: NaiveDate,
+    pub source_seq: Option<String>,
+}
+
+impl Row for GivenRow {
+    const FIELDS: &'static [Field] = &[
+        Field::required("account"),
+        Field::required("reference"),
+        Field::required("subscription"),
+        Field::required("period"),
+        Field::required("kind"),
+        Field::required("currency"),
+        Field::required("amount"),
+        Field::required("given_on"),
+        SOURCE_SEQ,
+    ];
+
+    fn read(cells: &mut Cells<'_>) -> Option<Self> {
+        let account = cells.need("account", reference);
+        let name = cells.need("reference", reference);
+        let subscription = cells.need("subscription", reference);
+        let period = cells.need("period", parsed);
+        let kind = cells.need("kind", reference);
+        let currency = cells.need("currency", parsed::<Currency>);
+        let given_on = cells.need("given_on", date);
+        let source_seq = source_seq(cells);
+        let currency = currency?;
+        let amount = cells.need("amount", |text| amount(text, currency));
+        Some(GivenRow {
+            account: account?,
+            reference: name?,
+            subscription: subscription?,
+            period: period?,
+            kind: kind?,
+            amount: amount?,
+            given_on: given_on?,
+            source_seq: source_seq?,
+        })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
     }
 }
 
