@@ -13,6 +13,9 @@ use doors_::{Answered, Doors, doors};
 use futures_util::stream;
 use makegood::domain::actor::Role;
 use makegood::domain::batch::{Changes, Format, Report};
+use makegood::flows::load_accounts::load_accounts;
+use makegood::flows::load_given::load_given;
+use makegood::flows::load_placements::load_placements;
 use makegood::flows::take_snapshot::{Snapshot, USUALLY_GONE, take_snapshot};
 use makegood::store::Error;
 use serde_json::{Value, json};
@@ -356,4 +359,118 @@ async fn a_dry_run_says_what_the_file_would_change_in_money_and_records_nothing(
     let report: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&report["money"]["changed"], &report["accepted"]), (&json!(1), &json!(1)), "{report}");
     assert_eq!(report["money"]["largest"][0]["before"]["amount"], nzd(due(5)).digits());
+}
+
+/// Loads lines of one kind and gives where they are wrong, as `line/field`.
+async fn wrong(pool: &PgPool, kind: &str, lines: &[Value]) -> Vec<String> {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let file = stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+    let clerk = staff("records", Role::Ingest);
+    let report = match kind {
+        "accounts" => load_accounts(pool, november(4), &clerk, file, Format::Ndjson, false).await,
+        "placements" => load_placements(pool, november(4), &clerk, file, Format::Ndjson, false).await,
+        "given" => load_given(pool, november(4), &clerk, file, Format::Ndjson, false).await,
+        other => panic!("{other}"),
+    };
+    report.unwrap().errors.iter().map(|error| format!("{}{}", error.line, error.pointer)).collect()
+}
+
+fn with(mut line: Value, fields: &[(&str, Value)]) -> Value {
+    fields.iter().for_each(|(name, value)| line[*name] = value.clone());
+    line
+}
+
+#[tokio::test]
+async fn an_account_that_closed_before_the_outage_is_owed_nothing_and_one_that_closed_after_it_is() {
+    if is_skipped("an_account_that_closed_before_the_outage_is_owed_nothing") {
+        return;
+    }
+    let world = world(3).await;
+    let pool = &world.database.app;
+    let closed = |index, day: &str| with(account_line(index), &[("closed_on", json!(day))]);
+    send(pool, "accounts", &[closed(0, "2026-10-13"), closed(1, "2026-10-20")], november(4)).await;
+    let run = propose(pool, november(5), "run").await;
+    // The outage began at ten past six on the 13th in New Zealand.
+    assert_eq!(run.total.minor(), due_of_all(3) - due(mailboxes(0)));
+    let early = with(account_line(2), &[("closed_on", json!("2020-01-01")), ("customer_since", json!("2024-01-01"))]);
+    assert_eq!(wrong(pool, "accounts", &[early]).await, ["1/closed_on"]);
+}
+
+#[tokio::test]
+async fn accounts_that_go_round_in_a_circle_are_refused_with_the_lines_that_close_it() {
+    if is_skipped("accounts_that_go_round_in_a_circle_are_refused_with_the_lines_that_close_it") {
+        return;
+    }
+    let world = world(4).await;
+    let pool = &world.database.app;
+    let under = |index: usize, above: usize| with(account_line(index), &[("parent", json!(reference(above)))]);
+    let circle = [under(0, 1), under(1, 2), under(2, 0), under(3, 0)];
+    assert_eq!(wrong(pool, "accounts", &circle).await, ["1/parent", "2/parent", "3/parent"]);
+    assert_eq!(wrong(pool, "accounts", &[under(0, 1), under(1, 2)]).await, Vec::<String>::new());
+    // What is recorded closes the circle; what the file says anew opens it.
+    assert_eq!(wrong(pool, "accounts", &[under(2, 0)]).await, ["1/parent"]);
+    assert_eq!(wrong(pool, "accounts", &[under(2, 0), under(1, 3)]).await, Vec::<String>::new());
+    let pays = |index: usize, payer: usize| with(account_line(index), &[("bill_to", json!(reference(payer)))]);
+    assert_eq!(wrong(pool, "accounts", &[pays(0, 3), pays(3, 0)]).await, ["1/bill_to", "2/bill_to"]);
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_move_and_a_credit_of_nobody_are_named() {
+    if is_skipped("a_line_that_is_no_move_and_a_credit_of_nobody_are_named") {
+        return;
+    }
+    let world = world(1).await;
+    let pool = &world.database.app;
+    muddle_shards(pool).await;
+    let from = "2026-10-20T00:00:00Z";
+    let moving = |more: &[(&str, &str)]| told(0, 0, "mx-07", from, "directory", more);
+    let lines = [
+        moving(&[("moving_to", "mx-07")]),
+        moving(&[("live", "to")]),
+        moving(&[("moving_to", "mx-99")]),
+        moving(&[("moving_to", "mx-11"), ("live", "both")]),
+        moving(&[("source", "operations")]),
+        with(moving(&[("moving_to", "mx-11")]), &[("shard", Value::Null)]),
+    ];
+    let named = ["1/moving_to", "2/live", "3/moving_to", "4/live", "5/source", "6/moving_to"];
+    assert_eq!(wrong(pool, "placements", &lines).await, named);
+    assert_eq!(wrong(pool, "placements", &[moving(&[("moving_to", "mx-11")])]).await, Vec::<String>::new());
+    // The move is over, at the same time as it began: a correction.
+    let again = placements(pool).await;
+    assert_eq!(
+        wrong(pool, "placements", &[moving(&[("moving_to", "mx-11"), ("live", "to")])]).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(placements(pool).await, again + 1);
+
+    let given = |fields: &[(&str, &str)]| {
+        let line = json!({ "account": reference(0), "reference": "C-1", "subscription": format!("{}-mail", reference(0)),
+            "period": "2026-10", "kind": "contract", "currency": "NZD", "amount": "1.00", "given_on": "2026-10-20" });
+        fields.iter().fold(line, |line, (name, value)| with(line, &[(name, json!(value))]))
+    };
+    let lines = [
+        given(&[("account", "nobody")]),
+        given(&[("subscription", "other"), ("reference", "C-2")]),
+        given(&[("currency", "EUR"), ("reference", "C-3")]),
+        given(&[("amount", "-1.00"), ("reference", "C-4")]),
+        given(&[("period", "October"), ("reference", "C-5")]),
+        given(&[]),
+        given(&[("amount", "2.00")]),
+    ];
+    let named = ["1/account", "2/subscription", "3/currency", "4/amount", "5/period", "7/reference"];
+    assert_eq!(wrong(pool, "given", &lines).await, named);
+    let rows =
+        async || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM given_elsewhere").fetch_one(pool).await.unwrap();
+    assert_eq!(wrong(pool, "given", &[given(&[]), given(&[])]).await, Vec::<String>::new());
+    assert_eq!(wrong(pool, "given", &[given(&[])]).await, Vec::<String>::new());
+    assert_eq!(rows().await, 1);
+    assert_eq!(wrong(pool, "given", &[given(&[("amount", "0.25")])]).await, Vec::<String>::new());
+    assert_eq!(rows().await, 2, "a correction is a later version");
+    assert_eq!(propose(pool, november(5), "run").await.total.minor(), due(mailboxes(0)) - 25);
+}
+
+/// Registers the shards that the lines above name.
+async fn muddle_shards(pool: &PgPool) {
+    let mut conn = pool.acquire().await.unwrap();
+    makegood::store::shards::register(&mut conn, &["mx-07".to_owned(), "mx-11".to_owned()], november(1)).await.unwrap();
 }

@@ -183,7 +183,7 @@ fn pieces(from: File, bar: ProgressBar) -> impl Stream<Item = Result<Vec<u8>, st
 }
 
 /// The answer in sentences, one line for each line of the file that is wrong.
-fn said(answer: &Answer) -> String {
+pub(super) fn said(answer: &Answer) -> String {
     let body = &answer.body;
     let report = body.get("report").unwrap_or(body);
     let Some(count) = report["lines"].as_i64() else {

@@ -16,6 +16,7 @@ pub mod effect;
 pub mod feed;
 pub mod fold;
 pub mod ids;
+pub mod mapping_file;
 pub mod money;
 pub mod monitors;
 pub mod observation;

@@ -264,7 +264,7 @@ pub async fn given_elsewhere(
     Query(params): Query<LoadParams>,
     file: BulkFile,
 ) -> Result<Response, Problem> {
-    let actor = caller.require(&[Role::Ingest, Role::Finance])?;
+    let actor = caller.require(&SENDERS)?;
     let report = load_given(&app.pool, app.clock.now(), actor, file.bytes, file.format, params.dry_run).await?;
     Ok(answer(report, &request_id))
 }

@@ -186,6 +186,7 @@ pub async fn never_placed(
         let placed = placements::of_accounts(conn, &ids, ever, None).await?;
         for account in found {
             let month = period.interval(account.zone);
+            let is_open = account.closed_at().is_none_or(|closed| closed > month.start());
             let pays = charged.contains_key(&account.id)
                 || subscribed.get(&account.id).is_some_and(|all| {
                     all.iter()
@@ -195,7 +196,7 @@ pub async fn never_placed(
                 return Ok((rows, at));
             }
             at = Some(account.id);
-            if pays {
+            if pays && is_open {
                 rows.extend(nowhere(&account, placed.get(&account.id).map_or(&[], Vec::as_slice), month));
             }
         }
