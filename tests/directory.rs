@@ -166,6 +166,11 @@ async fn what_is_not_known_of_mailboxes_is_listed_and_a_settlement_lets_the_mone
     let all = doors.get(&format!("{path}?account={}", reference(1)), &agent).await.json();
     assert_eq!(all["data"].as_array().unwrap().len(), 3);
     assert_eq!(all["data"][2]["shard"], "mx-07", "the first one is the oldest");
+
+    // What was taken back stands in nobody's way.
+    let earlier = settlement(Some("mx-07"), "2026-10-04T00:00:00Z", to);
+    assert_eq!(doors.post(path, &sefa, "earlier", &earlier).await.status, 201);
+    assert_eq!(held_back(pool, "settled earlier").await, (2, 1));
 }
 
 #[tokio::test]

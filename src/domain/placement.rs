@@ -143,8 +143,9 @@ impl MailboxHistory {
                 }
                 continue;
             }
-            let next = next.map_or(within.end(), |next| next.from.min(within.end()));
-            let until = event.settled_until.map_or(next, |until| until.min(next));
+            // Settlements do not run into each other; one that was taken back ends none.
+            let until = event.settled_until.or(next.map(|next| next.from));
+            let until = until.map_or(within.end(), |until| until.min(within.end()));
             let Ok(interval) = Interval::new(event.from.max(within.start()), until) else { continue };
             if event.settled_until.is_some() {
                 settled = settled.union(&interval.into());
@@ -243,6 +244,8 @@ mod tests {
         assert_eq!(told(vec![settled(20)]).0, ["0-8 mx-01", "20-24 mx-01", "6-8 mx-02", "20-24 mx-02", "8-20 mx-02"]);
         assert_eq!(told(vec![settled(20)]).1, ["6-8", "20-24"]);
         assert_eq!(told(vec![settled(8)]).1, ["6-24"], "taken back");
+        let around = PlacementEvent { settled_until: Some(at(20)), ..super::tests::told(6, Some("mx-02"), SETTLED_BY) };
+        assert_eq!(told(vec![around, settled(8)]).1, ["20-24"], "what was taken back ends nothing");
         let nowhere = PlacementEvent { settled_until: Some(at(24)), ..super::tests::told(6, None, SETTLED_BY) };
         assert_eq!(told(vec![nowhere]).0, ["0-6 mx-01", "6-24 "]);
     }

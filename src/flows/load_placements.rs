@@ -12,6 +12,7 @@ use crate::domain::batch::{Format, LineError, Order, PlacementRow, Report};
 use crate::domain::ids::AccountId;
 use crate::domain::shards::Register;
 use crate::domain::time::Instant;
+use crate::store::placements::Size;
 use crate::store::{Error, copy, placements, shards, staging};
 
 /// Records the file's placements, of accounts that are known, on shards that are registered. One source cannot overlap itself; two that disagree are both kept.
@@ -30,6 +31,8 @@ pub async fn load_placements<E: Display>(
 struct Placements {
     shards: Register,
     order: Order,
+    /// The account of the last line: files have many lines of one account beside each other.
+    account: (String, AccountId),
     /// Lines staged.
     staged: i64,
     /// Whether some of them were taken away again.
@@ -56,7 +59,15 @@ impl Noun for Placements {
 
     async fn begin(conn: &mut PgConnection, (): ()) -> Result<Self, Error> {
         let shards = shards::known(conn).await?;
-        Ok(Placements { shards, order: Order::default(), staged: 0, any_forgotten: false, any_recorded: false })
+        let account = (String::new(), AccountId::of(""));
+        Ok(Placements {
+            shards,
+            order: Order::default(),
+            account,
+            staged: 0,
+            any_forgotten: false,
+            any_recorded: false,
+        })
     }
 
     fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &PlacementRow) -> Result<(), LineError> {
@@ -70,7 +81,10 @@ impl Noun for Placements {
         if let Some(end) = self.order.next(line, row) {
             placements::put_end(rows, &end);
         }
-        placements::put(rows, line, row);
+        if self.account.0 != row.account {
+            self.account = (row.account.clone(), AccountId::of(&row.account));
+        }
+        placements::put(rows, line, row, self.account.1);
         self.staged += 1;
         Ok(())
     }
@@ -87,7 +101,7 @@ impl Noun for Placements {
     }
 
     async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
-        placements::check_accounts(conn).await?;
+        placements::check_accounts(conn, Size::of(self.staged)).await?;
         self.any_recorded = placements::any_recorded(conn).await?;
         if self.is_plain() {
             return Ok(());
@@ -101,7 +115,7 @@ impl Noun for Placements {
 
     async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         if !self.is_plain() {
-            placements::only_new(conn).await
+            placements::only_new(conn, Size::of(self.staged)).await
         } else if self.any_forgotten || staging::any_wrong(conn).await? {
             placements::good_lines(conn).await
         } else {

@@ -161,8 +161,9 @@ fn check(history: &MailboxHistory, request: &SettlePlacement) -> Result<(), Refu
     if request.to == request.from && !settled().any(|(from, until)| from == request.from && until > from) {
         return Err(Refusal::field("/to", "Nothing was settled from then on that could be taken back."));
     }
-    let runs_into =
-        |(from, until): &(Instant, Instant)| *from != request.from && *from < request.to && request.from < *until;
+    let runs_into = |(from, until): &(Instant, Instant)| {
+        *from < *until && *from != request.from && *from < request.to && request.from < *until
+    };
     match settled().find(runs_into) {
         Some((from, until)) => Err(Refusal::new(
             Code::WrongState,

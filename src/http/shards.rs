@@ -19,8 +19,10 @@ const MOST: u32 = 1_000;
 const READERS: [Role; 7] =
     [Role::Operations, Role::Ingest, Role::Agent, Role::Supervisor, Role::Finance, Role::Auditor, Role::Admin];
 
-/// Register shards. Those that are registered already stay as they are, and none is ever taken away. A placement on a shard
-/// that is not registered is refused.
+/// Register shards
+///
+/// Those that are registered already stay as they are, and none is ever taken away. A placement on a shard that is not
+/// registered is refused.
 #[utoipa::path(
     put, path = "/v1/shards", operation_id = "register_shards", tag = "bulk",
     request_body = RegisterShards,
@@ -62,7 +64,9 @@ pub struct ShardPage {
     has_more: bool,
 }
 
-/// List the registered shards.
+/// List the registered shards
+///
+/// By their names, page by page.
 #[utoipa::path(
     get, path = "/v1/shards", operation_id = "list_shards", tag = "bulk",
     params(ListShards),

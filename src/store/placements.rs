@@ -32,11 +32,12 @@ pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
-pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
+/// Writes a line; `account` is the id of the row's.
+pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow, account: AccountId) {
     rows.row(10)
         .bigint(line)
         .boolean(false)
-        .uuid(AccountId::of(&row.account).0)
+        .uuid(account.0)
         .text(&row.mailbox)
         .text(&row.source)
         .timestamptz(row.valid_from)
@@ -44,6 +45,23 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
         .maybe(row.shard.as_deref(), copy::Rows::text)
         .maybe(row.moving_to.as_deref(), copy::Rows::text)
         .maybe(row.live.map(Side::name), copy::Rows::text);
+}
+
+/// How a file's lines are held against what is recorded: those of a small file one by one, so that a day's moves cost the same
+/// however much is recorded; those of a large one all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Few,
+    Many,
+}
+
+impl Size {
+    /// Files of fewer lines are small.
+    const MANY: i64 = 50_000;
+
+    pub fn of(lines: i64) -> Self {
+        if lines < Size::MANY { Size::Few } else { Size::Many }
+    }
 }
 
 /// Writes that a mailbox lives nowhere from the end of its line on.
@@ -70,7 +88,19 @@ pub async fn forget_told(conn: &mut PgConnection) -> Result<(), Error> {
 }
 
 /// Notes lines of accounts that are not known.
-pub async fn check_accounts(conn: &mut PgConnection) -> Result<(), Error> {
+pub async fn check_accounts(conn: &mut PgConnection, size: Size) -> Result<(), Error> {
+    if size == Size::Few {
+        sqlx::query(
+            r"INSERT INTO staged_error
+              SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.'
+                FROM staged_placement s
+               WHERE NOT is_end
+                 AND NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id OFFSET 0)",
+        )
+        .execute(conn)
+        .await?;
+        return Ok(());
+    }
     sqlx::query(
         r"INSERT INTO staged_error
           SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.'
@@ -211,7 +241,38 @@ pub async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error
 
 /// Takes away the events that are recorded already, and ends at which something else is known to begin. Gives how many lines
 /// say something new.
-pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+pub async fn only_new(conn: &mut PgConnection, size: Size) -> Result<i64, Error> {
+    match size {
+        Size::Few => take_away_few(conn).await?,
+        Size::Many => take_away_many(conn).await?,
+    }
+    Ok(sqlx::query_scalar(
+        r"SELECT (SELECT count(*) FROM staged_event e
+                   WHERE NOT e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line))
+               + (SELECT count(*) FROM staged_event e
+                   WHERE e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line)
+                     AND NOT EXISTS (SELECT FROM staged_event start WHERE start.line = e.line AND NOT start.is_end))",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+async fn take_away_few(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(
+        r"DELETE FROM staged_event e
+           WHERE EXISTS (SELECT FROM (SELECT p.shard, p.moving_to, p.live FROM placement p
+                                       WHERE p.account_id = e.account_id AND p.mailbox = e.mailbox
+                                         AND p.valid_from = e.valid_from AND p.source = e.source
+                                       ORDER BY p.recorded_at DESC LIMIT 1) last
+                          WHERE e.is_end
+                             OR (e.shard, e.moving_to, e.live) IS NOT DISTINCT FROM (last.shard, last.moving_to, last.live))",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn take_away_many(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"DELETE FROM staged_event e
            USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard, p.moving_to, p.live
@@ -222,17 +283,9 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
            WHERE e.line = last.line AND e.is_end = last.is_end
              AND (e.is_end OR (e.shard, e.moving_to, e.live) IS NOT DISTINCT FROM (last.shard, last.moving_to, last.live))",
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    Ok(sqlx::query_scalar(
-        r"SELECT (SELECT count(*) FROM staged_event e
-                   WHERE NOT e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line))
-               + (SELECT count(*) FROM staged_event e
-                   WHERE e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line)
-                     AND NOT EXISTS (SELECT FROM staged_event start WHERE start.line = e.line AND NOT start.is_end))",
-    )
-    .fetch_one(conn)
-    .await?)
+    Ok(())
 }
 
 /// Records the staged events.
@@ -285,7 +338,7 @@ pub async fn of_account(
                             FROM placement
                            WHERE account_id = $1 AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY mailbox, valid_from, source, recorded_at DESC) last) events
-           WHERE next_from IS NULL OR next_from > $2
+           WHERE next_from IS NULL OR next_from > $2 OR settled_until > $2
            ORDER BY mailbox, valid_from, source",
     )
     .bind(account.0)
@@ -314,7 +367,7 @@ pub async fn of_accounts(
                             FROM placement
                            WHERE account_id = ANY ($1) AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY account_id, mailbox, valid_from, source, recorded_at DESC) last) events
-           WHERE next_from IS NULL OR next_from > $2
+           WHERE next_from IS NULL OR next_from > $2 OR settled_until > $2
            ORDER BY account_id, mailbox, valid_from, source",
     )
     .bind(ids)

@@ -49,11 +49,12 @@ pub async fn check(conn: &mut PgConnection, noun: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records the numbers that were not told before.
+/// Records the numbers that were not told before; those that stand for two things keep the file out in any case.
 pub async fn save(conn: &mut PgConnection, noun: &str, recorded_at: Instant) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO source_line (noun, source, source_seq, content, recorded_at)
-          SELECT DISTINCT $1, source, source_seq, content, $2::timestamptz FROM staged_number WHERE is_told IS NULL",
+          SELECT DISTINCT $1, source, source_seq, content, $2::timestamptz FROM staged_number WHERE is_told IS NULL
+          ON CONFLICT DO NOTHING",
     )
     .bind(noun)
     .bind(recorded_at.utc())

@@ -134,6 +134,9 @@ fn is_missing(name: &str) -> String {
 /// The fields that a CSV header names, in its order. Each may come once; one that is unknown is refused, since a column
 /// that nobody reads is a column that somebody believes in.
 pub fn header(line: &str, fields: &'static [Field]) -> Result<Vec<usize>, String> {
+    if line.contains('\r') {
+        return Err("The lines end with CR alone: save the file with LF or CRLF.".to_owned());
+    }
     let mut columns = Vec::with_capacity(fields.len());
     let mut wrong = None;
     split(line, |cell| match fields.iter().position(|field| field.name == cell) {

@@ -431,6 +431,11 @@ fn is_shortened(text: &str) -> bool {
 
 /// Text of one line: no control characters, nothing that changes the direction of writing, no space around it.
 fn plain(text: &str, longest: usize) -> Result<String, String> {
+    // Most text is plain indeed, and of most rows every field is looked at here.
+    let all_show = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if all_show && (1..=longest).contains(&text.len()) && !text.starts_with(' ') && !text.ends_with(' ') {
+        return Ok(text.to_owned());
+    }
     if text.is_empty() {
         return Err("It is empty: fill it in, or leave the line out.".to_owned());
     }
