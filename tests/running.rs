@@ -116,7 +116,10 @@ fn mailbox() -> impl Strategy<Value = Vec<PlacementEvent>> {
         let told = |from, shard: Option<usize>, second: bool| PlacementEvent {
             from,
             shard: shard.map(|shard| SHARDS[shard].to_owned()),
+            moving_to: None,
+            live: None,
             source: if second { "second".to_owned() } else { "first".to_owned() },
+            settled_until: None,
         };
         let mut events = vec![told(edge(false).plus(-90 * 24 * HOUR), first, false)];
         for (from, shard, second) in more {

@@ -47,6 +47,8 @@ pub enum Noun {
     Subscriptions,
     Charges,
     Placements,
+    /// Credits that were given elsewhere
+    CreditsElsewhere,
 }
 
 impl Noun {
@@ -56,6 +58,7 @@ impl Noun {
             Noun::Subscriptions => "/v1/subscriptions/batches",
             Noun::Charges => "/v1/charges/batches",
             Noun::Placements => "/v1/placements/batches",
+            Noun::CreditsElsewhere => "/v1/credits-elsewhere/batches",
         }
     }
 }
@@ -180,7 +183,7 @@ fn pieces(from: File, bar: ProgressBar) -> impl Stream<Item = Result<Vec<u8>, st
 }
 
 /// The answer in sentences, one line for each line of the file that is wrong.
-fn said(answer: &Answer) -> String {
+pub(super) fn said(answer: &Answer) -> String {
     let body = &answer.body;
     let report = body.get("report").unwrap_or(body);
     let Some(count) = report["lines"].as_i64() else {

@@ -17,6 +17,7 @@ pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod import;
 pub mod ingest;
 pub mod incident;
 pub mod outage;
@@ -72,6 +73,8 @@ enum Command {
     /// Terms: what is wrong with them, and their JSON Schema
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Bring over what another system holds: outages, charges, credits given and the rest, by a mapping file
+    Import(import::ImportArgs),
     /// Tokens for machines
     Token {
         #[command(flatten)]
@@ -132,6 +135,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
+        Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
         Command::Ingest(args) => return ingest::run(&args).await,

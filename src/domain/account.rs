@@ -29,6 +29,16 @@ pub struct Account {
     pub email: Option<String>,
     #[serde(default)]
     pub customer_since: Option<NaiveDate>,
+    /// The first day on which it is no customer any more: from then on it has no mailboxes and no subscriptions.
+    #[serde(default)]
+    pub closed_on: Option<NaiveDate>,
+}
+
+impl Account {
+    /// When it was closed: the beginning of that day where it is.
+    pub fn closed_at(&self) -> Option<Instant> {
+        self.closed_on.and_then(|day| self.zone.start_of(day))
+    }
 }
 
 /// What an account is promised: a plan, for a time.

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::effect::MoneyEffect;
+
 mod cells;
 mod lines;
 mod order;
@@ -18,7 +20,9 @@ mod tests;
 pub use cells::{Cells, Field};
 pub use lines::{LONGEST_LINE, Reader};
 pub use order::{Order, StayEnd};
-pub use rows::{AccountRow, ChargeRow, ListedRow, PlacementRow, SubscriptionRow, reference};
+pub use rows::{
+    AccountRow, ChargeRow, GivenRow, ListedRow, PlacementRow, SnapshotRow, SubscriptionRow, directory, reference,
+};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,4 +91,26 @@ pub struct Report {
     /// The first [`LISTED_ERRORS`], by line.
     pub errors: Vec<LineError>,
     pub dry_run: bool,
+    /// What a snapshot was turned into; none for other files.
+    pub changes: Option<Changes>,
+    /// Of a dry run: what the file would change in money.
+    pub money: Option<MoneyEffect>,
+}
+
+/// What a full directory was turned into, in mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = SnapshotChanges)]
+pub struct Changes {
+    /// The source did not have them at that time.
+    #[schema(example = 12)]
+    pub new: i64,
+    /// The source had them on another shard.
+    #[schema(example = 40)]
+    pub moved: i64,
+    /// The source had them, and the file does not: they end.
+    #[schema(example = 3)]
+    pub gone: i64,
+    /// The source had them where the file says.
+    #[schema(example = 999_948)]
+    pub unchanged: i64,
 }

@@ -8,8 +8,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 
+use super::effect;
 use crate::domain::actor::Actor;
-use crate::domain::batch::{Format, LISTED_ERRORS, LineError, Reader, Report, Row};
+use crate::domain::batch::{Changes, Format, LISTED_ERRORS, LineError, Reader, Report, Row};
+use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::store::{Error, audit, copy, evidence, sequences, staging};
@@ -31,8 +33,11 @@ pub trait Noun: Sized + Send {
     const STAGING: &'static [&'static str];
     const COPY: &'static str;
 
+    /// What is said of the whole file beside its lines.
+    type Of: Send;
+
     /// Before the first line.
-    fn begin(conn: &mut PgConnection) -> impl Future<Output = Result<Self, Error>> + Send;
+    fn begin(conn: &mut PgConnection, of: Self::Of) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Writes the row for staging, as the last one of `rows`, or says what is wrong with it.
     fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &Self::Row) -> Result<(), LineError>;
@@ -51,6 +56,23 @@ pub trait Noun: Sized + Send {
 
     fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant)
     -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Up to `limit` of the accounts that what is new concerns, and how many they are.
+    fn touched(
+        &mut self,
+        conn: &mut PgConnection,
+        limit: i64,
+    ) -> impl Future<Output = Result<(Vec<AccountId>, i64), Error>> + Send;
+
+    /// Refuses the file as a whole, of which no single line is wrong.
+    fn judge(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// What a snapshot was turned into; nothing for other files.
+    fn changes(&self) -> Option<Changes> {
+        None
+    }
 }
 
 /// Reads the file and records all of it, or nothing when a line is wrong or it is a dry run: the report says which. The same
@@ -58,7 +80,7 @@ pub trait Noun: Sized + Send {
 ///
 /// The order in which evidence is recorded is locked only when the whole file is staged: a sender who is slow keeps nobody
 /// waiting, and staging tables belong to this transaction alone.
-pub async fn load<N: Noun, E: Display>(
+pub async fn load<N: Noun<Of = ()>, E: Display>(
     pool: &PgPool,
     now: Instant,
     actor: &Actor,
@@ -66,9 +88,22 @@ pub async fn load<N: Noun, E: Display>(
     format: Format,
     dry_run: bool,
 ) -> Result<Report, Error> {
+    load_of::<N, E>(pool, now, actor, bytes, format, dry_run, ()).await
+}
+
+/// As [`load`], of a file of which something is said beside its lines.
+pub async fn load_of<N: Noun, E: Display>(
+    pool: &PgPool,
+    now: Instant,
+    actor: &Actor,
+    bytes: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
+    format: Format,
+    dry_run: bool,
+    of: N::Of,
+) -> Result<Report, Error> {
     let mut tx = pool.begin().await?;
     staging::open(&mut tx, N::STAGING).await?;
-    let mut noun = N::begin(&mut tx).await?;
+    let mut noun = N::begin(&mut tx, of).await?;
     let mut read = Counted::of(actor);
     let hash = stage(&mut tx, &mut noun, &mut read, bytes, format).await?;
     let recorded_at = evidence::stamp(&mut tx, now).await?;
@@ -80,12 +115,20 @@ pub async fn load<N: Noun, E: Display>(
     noun.check(&mut tx).await?;
     let accepted = noun.only_new(&mut tx).await?;
     read.add(&mut tx).await?;
-    let report = read.report(accepted, dry_run);
-    if report.rejected > 0 || dry_run {
+    let mut report = read.report(accepted, dry_run);
+    if report.rejected > 0 {
         tx.rollback().await?;
         return Ok(report);
     }
+    noun.judge()?;
+    report.changes = noun.changes();
     noun.save(&mut tx, recorded_at).await?;
+    if dry_run {
+        let (accounts, all) = noun.touched(&mut tx, effect::LOOKED_AT).await?;
+        report.money = Some(effect::of(&mut tx, now, recorded_at, &accounts, all).await?);
+        tx.rollback().await?;
+        return Ok(report);
+    }
     audit::record(
         &mut tx,
         &audit::Entry {
@@ -241,6 +284,8 @@ impl Counted {
             unchanged: self.lines - self.rejected - accepted,
             errors: self.errors,
             dry_run,
+            changes: None,
+            money: None,
         }
     }
 }

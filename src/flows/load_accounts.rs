@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
 use crate::domain::batch::{AccountRow, Format, LineError, Report};
+use crate::domain::ids::AccountId;
 use crate::domain::time::Instant;
 use crate::store::{Error, accounts, copy};
 
@@ -27,6 +28,7 @@ pub async fn load_accounts<E: Display>(
 struct Accounts;
 
 impl Noun for Accounts {
+    type Of = ();
     type Row = AccountRow;
 
     const NAME: &'static str = "accounts";
@@ -34,7 +36,7 @@ impl Noun for Accounts {
     const STAGING: &'static [&'static str] = &[accounts::STAGING];
     const COPY: &'static str = accounts::COPY;
 
-    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+    async fn begin(_: &mut PgConnection, (): ()) -> Result<Self, Error> {
         Ok(Accounts)
     }
 
@@ -53,6 +55,10 @@ impl Noun for Accounts {
 
     async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         accounts::only_new(conn).await
+    }
+
+    async fn touched(&mut self, conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+        accounts::touched(conn, limit).await
     }
 
     async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
 use crate::domain::batch::{ChargeRow, Format, LineError, Report};
+use crate::domain::ids::AccountId;
 use crate::domain::time::Instant;
 use crate::store::{Error, charges, copy};
 
@@ -27,6 +28,7 @@ pub async fn load_charges<E: Display>(
 struct Charges;
 
 impl Noun for Charges {
+    type Of = ();
     type Row = ChargeRow;
 
     const NAME: &'static str = "charges";
@@ -34,7 +36,7 @@ impl Noun for Charges {
     const STAGING: &'static [&'static str] = &[charges::STAGING];
     const COPY: &'static str = charges::COPY;
 
-    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+    async fn begin(_: &mut PgConnection, (): ()) -> Result<Self, Error> {
         Ok(Charges)
     }
 
@@ -53,6 +55,10 @@ impl Noun for Charges {
 
     async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         charges::only_new(conn).await
+    }
+
+    async fn touched(&mut self, conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+        charges::touched(conn, limit).await
     }
 
     async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {

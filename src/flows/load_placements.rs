@@ -49,6 +49,7 @@ impl Placements {
 }
 
 impl Noun for Placements {
+    type Of = ();
     type Row = PlacementRow;
 
     const NAME: &'static str = "placements";
@@ -56,7 +57,7 @@ impl Noun for Placements {
     const STAGING: &'static [&'static str] = &[placements::STAGING, placements::EVENTS];
     const COPY: &'static str = placements::COPY;
 
-    async fn begin(conn: &mut PgConnection) -> Result<Self, Error> {
+    async fn begin(conn: &mut PgConnection, (): ()) -> Result<Self, Error> {
         let shards = shards::known(conn).await?;
         let account = (String::new(), AccountId::of(""));
         Ok(Placements {
@@ -70,10 +71,12 @@ impl Noun for Placements {
     }
 
     fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &PlacementRow) -> Result<(), LineError> {
-        if let Some(shard) = &row.shard
-            && !self.shards.is_known(shard)
-        {
-            return Err(LineError { line, pointer: "/shard".into(), message: self.shards.refusal(shard) });
+        for (pointer, shard) in [("/shard", &row.shard), ("/moving_to", &row.moving_to)] {
+            if let Some(shard) = shard
+                && !self.shards.is_known(shard)
+            {
+                return Err(LineError { line, pointer: pointer.into(), message: self.shards.refusal(shard) });
+            }
         }
         if let Some(end) = self.order.next(line, row) {
             placements::put_end(rows, &end);
@@ -118,6 +121,11 @@ impl Noun for Placements {
         } else {
             Ok(self.staged)
         }
+    }
+
+    async fn touched(&mut self, conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+        let is_plain = self.is_plain();
+        placements::touched(conn, limit, is_plain).await
     }
 
     async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
 use crate::domain::batch::{Format, LineError, Report, SubscriptionRow};
+use crate::domain::ids::AccountId;
 use crate::domain::time::Instant;
 use crate::store::{Error, copy, subscriptions};
 
@@ -27,6 +28,7 @@ pub async fn load_subscriptions<E: Display>(
 struct Subscriptions;
 
 impl Noun for Subscriptions {
+    type Of = ();
     type Row = SubscriptionRow;
 
     const NAME: &'static str = "subscriptions";
@@ -34,7 +36,7 @@ impl Noun for Subscriptions {
     const STAGING: &'static [&'static str] = &[subscriptions::STAGING];
     const COPY: &'static str = subscriptions::COPY;
 
-    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+    async fn begin(_: &mut PgConnection, (): ()) -> Result<Self, Error> {
         Ok(Subscriptions)
     }
 
@@ -53,6 +55,10 @@ impl Noun for Subscriptions {
 
     async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         subscriptions::only_new(conn).await
+    }
+
+    async fn touched(&mut self, conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+        subscriptions::touched(conn, limit).await
     }
 
     async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {

@@ -19,6 +19,7 @@ pub mod approve_credit_run;
 pub mod assess_period;
 pub mod confirm_outage;
 pub mod decide_difference;
+mod effect;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
@@ -26,6 +27,7 @@ pub mod list_differences;
 mod load;
 pub mod load_accounts;
 pub mod load_charges;
+pub mod load_given;
 pub mod load_placements;
 pub mod load_subscriptions;
 pub mod note_silences;
@@ -42,9 +44,11 @@ pub mod register_shards;
 pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod set_up_operator;
+pub mod settle_placement;
 pub mod step_story;
 pub mod take_alerts;
 pub mod take_mailbox_list;
+pub mod take_snapshot;
 pub mod verify_books;
 
 /// makegood itself, where the clock and not a person moved something.

@@ -15,7 +15,7 @@ use crate::domain::time::{DAY, Instant, SECOND};
 use crate::store::assessments::Assessed;
 use crate::store::credits::Given;
 use crate::store::runs::{ItemOutcome, Run, RunItem, RunState, Tally};
-use crate::store::{Error, Tx, assessments, audit, credits, operator, runs};
+use crate::store::{Error, Tx, assessments, audit, credits, given, operator, runs};
 
 /// What to propose.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -201,7 +201,11 @@ async fn plan(
         let Some(last) = page.last() else { break };
         after = Some((last.account, last.subscription));
         let accounts: Vec<uuid::Uuid> = page.iter().map(|one| one.account.0).collect();
-        let given = credits::given_for_period(tx, &accounts, period.first_day()).await?;
+        let mut given = credits::given_for_period(tx, &accounts, period.first_day()).await?;
+        for (cause, minor) in given::by_contract(tx, &accounts, period).await? {
+            let known = given.entry(cause).or_default();
+            known.minor = known.minor.saturating_add(minor);
+        }
         let items: Vec<RunItem> = page
             .iter()
             .map(|one| item(one, given.get(&(one.account, one.subscription)).copied().unwrap_or_default(), operator))

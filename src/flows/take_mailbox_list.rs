@@ -51,7 +51,8 @@ pub async fn take_mailbox_list<E: Display>(
     errors.sort();
     errors.truncate(LISTED_ERRORS);
     if rejected > 0 {
-        return Ok(Listed::Refused(Report { lines, accepted: 0, rejected, unchanged: 0, errors, dry_run: false }));
+        let report = Report { lines, rejected, errors, ..Report::default() };
+        return Ok(Listed::Refused(report));
     }
     if lines == 0 {
         return Err(Refusal::new(

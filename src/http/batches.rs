@@ -13,9 +13,11 @@ use super::problem::{self, ProblemBody};
 use super::{App, Caller, Problem, Query, RequestId};
 use crate::domain::actor::Role;
 use crate::domain::batch::{self, Format};
+use crate::domain::effect::MoneyEffect;
 use crate::domain::refusal::{Code, FieldError, Refusal};
 use crate::flows::load_accounts::load_accounts;
 use crate::flows::load_charges::load_charges;
+use crate::flows::load_given::load_given;
 use crate::flows::load_placements::load_placements;
 use crate::flows::load_subscriptions::load_subscriptions;
 
@@ -23,13 +25,13 @@ use crate::flows::load_subscriptions::load_subscriptions;
 const LARGEST: usize = 4 * 1024 * 1024 * 1024;
 
 /// Who may send bulk files.
-const SENDERS: [Role; 2] = [Role::Ingest, Role::Operations];
+pub(super) const SENDERS: [Role; 2] = [Role::Ingest, Role::Operations];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LoadParams {
-    /// Checks everything and records nothing.
+    /// Checks everything, says what it would change in money, and records nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -53,6 +55,12 @@ pub struct ReportBody {
     /// The first hundred errors, by line.
     errors: Vec<LineErrorBody>,
     dry_run: bool,
+    /// What a snapshot was turned into; left out for other files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<batch::Changes>,
+    /// Of a dry run: what the file would change in money. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    money: Option<MoneyEffect>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,6 +89,8 @@ impl From<batch::Report> for ReportBody {
             unchanged: report.unchanged,
             errors: report.errors.into_iter().map(error).collect(),
             dry_run: report.dry_run,
+            changes: report.changes,
+            money: report.money,
         }
     }
 }
@@ -97,8 +107,8 @@ pub struct RefusedBody {
 /// A file that may be read: of a kind that we take, and not packed.
 #[expect(missing_debug_implementations, reason = "a stream that has not been read has nothing to show")]
 pub struct BulkFile {
-    pub format: Format,
-    pub bytes: BoxStream<'static, Result<Bytes, &'static str>>,
+    pub(super) format: Format,
+    pub(super) bytes: BoxStream<'static, Result<Bytes, &'static str>>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for BulkFile {
@@ -132,7 +142,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
 }
 
 /// 200 with the report, or 422 when a line is wrong.
-pub fn answer(report: batch::Report, request_id: &RequestId) -> Response {
+pub(super) fn answer(report: batch::Report, request_id: &RequestId) -> Response {
     if report.rejected == 0 {
         return axum::Json(ReportBody::from(report)).into_response();
     }
@@ -153,7 +163,7 @@ fn field_error(error: &batch::LineError) -> FieldError {
 /// Load accounts
 ///
 /// New ones, and what changed of known ones. Fields: `account`, `name`, `zone`, `currency`, and if known
-/// `parent`, `bill_to`, `email`, `customer_since`.
+/// `parent`, `bill_to`, `email`, `customer_since`, `closed_on` (the first day after).
 #[utoipa::path(
     post, path = "/v1/accounts/batches", tag = "bulk", operation_id = "load_accounts", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
@@ -231,10 +241,39 @@ pub async fn charges(
     Ok(answer(report, &request_id))
 }
 
+/// Load credits given elsewhere
+///
+/// What was typed into billing, or given before this service was there. Fields: `account`, `reference`, `subscription`,
+/// `period` (the month that it was for), `kind`, `currency`, `amount` (tax included), `given_on`. One of the kind
+/// `contract` counts as given for the same cause: the next run gives so much less.
+#[utoipa::path(
+    post, path = "/v1/credits-elsewhere/batches", tag = "bulk", operation_id = "load_credits_elsewhere", params(LoadParams),
+    request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
+    responses(
+        (status = 200, description = "Recorded, or with `dry_run` found to be right", body = ReportBody),
+        (status = 415, description = "Neither NDJSON nor CSV", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Some lines are wrong, so nothing was recorded; the first of them are named", body = RefusedBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub async fn given_elsewhere(
+    State(app): State<App>,
+    caller: Caller,
+    request_id: RequestId,
+    Query(params): Query<LoadParams>,
+    file: BulkFile,
+) -> Result<Response, Problem> {
+    let actor = caller.require(&SENDERS)?;
+    let report = load_given(&app.pool, app.clock.now(), actor, file.bytes, file.format, params.dry_run).await?;
+    Ok(answer(report, &request_id))
+}
+
 /// Load placements
 ///
 /// Where mailboxes live. Fields: `account`, `mailbox`, `shard` (null for nowhere), `valid_from`, `source`, and if the
-/// stay has ended `valid_to`.
+/// stay has ended `valid_to`. While it moves to another shard, `moving_to` names that, and `live` (`from` or `to`) the side
+/// that is live; without it the mailbox is contested until somebody settles it.
 #[utoipa::path(
     post, path = "/v1/placements/batches", tag = "bulk", operation_id = "load_placements", params(LoadParams),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),

@@ -27,6 +27,7 @@ pub mod claims;
 pub mod credit_runs;
 pub mod describe;
 pub mod differences;
+pub mod directory;
 pub mod health;
 pub mod incidents;
 pub mod ingest;

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, health,
-    incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
+    health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -77,6 +77,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::amend_outage))
         .routes(routes!(outages::confirm_outage))
         .routes(routes!(incidents::list, incidents::record))
+        .routes(routes!(directory::settle, directory::settlements))
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::list_unmapped))
         .routes(routes!(ingest::put_monitors))
@@ -97,6 +98,11 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(batches::charges))
         .routes(routes!(batches::placements))
         .routes(routes!(mailbox_lists::create))
+        .routes(routes!(batches::given_elsewhere))
+        .routes(routes!(directory::contested))
+        .routes(routes!(directory::moving))
+        .routes(routes!(directory::put_snapshot))
+        .routes(routes!(directory::never_placed))
         .routes(routes!(ledger::verify));
     let (router, mut document) =
         OpenApiRouter::with_openapi(Document::openapi()).merge(quick).merge(slow).split_for_parts();

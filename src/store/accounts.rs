@@ -13,12 +13,12 @@ use crate::domain::time::Instant;
 
 pub const STAGING: &str = "CREATE TEMP TABLE staged_account (
     line bigint, account_id uuid, reference text, name text, zone text, currency text, parent text, parent_id uuid,
-    bill_to text, bill_to_id uuid, email text, customer_since date) ON COMMIT DROP";
+    bill_to text, bill_to_id uuid, email text, customer_since date, closed_on date) ON COMMIT DROP";
 
 pub const COPY: &str = "COPY staged_account FROM STDIN (FORMAT binary)";
 
 pub fn put(rows: &mut copy::Rows, line: i64, row: &AccountRow) {
-    rows.row(12)
+    rows.row(13)
         .bigint(line)
         .uuid(AccountId::of(&row.account).0)
         .text(&row.account)
@@ -30,7 +30,8 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &AccountRow) {
         .maybe(row.bill_to.as_deref(), copy::Rows::text)
         .maybe(row.bill_to.as_deref(), |rows, payer| rows.uuid(AccountId::of(payer).0))
         .maybe(row.email.as_deref(), copy::Rows::text)
-        .maybe(row.customer_since, copy::Rows::date);
+        .maybe(row.customer_since, copy::Rows::date)
+        .maybe(row.closed_on, copy::Rows::date);
 }
 
 /// Takes away the staged lines that their source told before.
@@ -48,9 +49,9 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
           SELECT s.line, '/account', format('Line %s says otherwise of the same account: keep the line that holds.', first.line)
             FROM staged_account s
             JOIN (SELECT DISTINCT ON (account_id) * FROM staged_account ORDER BY account_id, line) first USING (account_id)
-           WHERE (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since)
+           WHERE (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since, s.closed_on)
                  IS DISTINCT FROM (first.name, first.zone, first.currency, first.parent, first.bill_to, first.email,
-                                   first.customer_since)",
+                                   first.customer_since, first.closed_on)",
     )
     .execute(&mut *conn)
     .await?;
@@ -72,6 +73,43 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
              AND NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = named.account_id)
              AND NOT EXISTS (SELECT FROM staged_account other WHERE other.account_id = named.account_id)",
     )
+    .execute(&mut *conn)
+    .await?;
+    check_circles(conn).await
+}
+
+/// An account may not stand above itself, nor pay for itself, by way of others.
+async fn check_circles(conn: &mut PgConnection) -> Result<(), Error> {
+    let any_above: bool = sqlx::query_scalar(
+        r"SELECT EXISTS (SELECT FROM staged_account WHERE parent IS NOT NULL OR bill_to IS NOT NULL)",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !any_above {
+        return Ok(());
+    }
+    sqlx::query(
+        r"INSERT INTO staged_error
+          WITH RECURSIVE said AS MATERIALIZED (
+              SELECT line, reference, parent, bill_to FROM staged_account
+               UNION ALL
+              SELECT NULL, reference, parent, bill_to
+                FROM (SELECT DISTINCT ON (account_id) account_id, reference, parent, bill_to FROM account
+                       ORDER BY account_id, recorded_at DESC) last
+               WHERE NOT EXISTS (SELECT FROM staged_account s WHERE s.account_id = last.account_id)),
+          link AS MATERIALIZED (
+              SELECT said.line, named.pointer, said.reference, named.above
+                FROM said CROSS JOIN LATERAL (VALUES ('/parent', parent), ('/bill_to', bill_to)) named (pointer, above)
+               WHERE named.above IS NOT NULL),
+          climb (line, pointer, reference, at) AS (
+              SELECT line, pointer, reference, above FROM link WHERE line IS NOT NULL
+               UNION
+              SELECT climb.line, climb.pointer, climb.reference, link.above
+                FROM climb JOIN link ON link.pointer = climb.pointer AND link.reference = climb.at)
+          SELECT DISTINCT line, pointer,
+                 'The accounts go round in a circle: going up from this one leads back to it. Correct one of them.'
+            FROM climb WHERE at = reference",
+    )
     .execute(conn)
     .await?;
     Ok(())
@@ -92,9 +130,9 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
                     FROM staged_account x JOIN account a USING (account_id)
                    ORDER BY a.account_id, a.recorded_at DESC) last
            WHERE s.account_id = last.account_id
-             AND (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since)
+             AND (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since, s.closed_on)
                  IS NOT DISTINCT FROM (last.name, last.zone, last.currency, last.parent, last.bill_to, last.email,
-                                       last.customer_since)",
+                                       last.customer_since, last.closed_on)",
     )
     .execute(&mut *conn)
     .await?;
@@ -109,8 +147,8 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
 pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO account (account_id, recorded_at, reference, name, zone, currency, parent, bill_to, email,
-                               customer_since)
-          SELECT account_id, $1, reference, name, zone, currency, parent, bill_to, email, customer_since
+                               customer_since, closed_on)
+          SELECT account_id, $1, reference, name, zone, currency, parent, bill_to, email, customer_since, closed_on
             FROM staged_account ORDER BY account_id",
     )
     .bind(recorded_at.utc())
@@ -125,6 +163,17 @@ pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), E
     Ok(())
 }
 
+/// Up to `limit` of the accounts that the staged lines concern, and how many they are.
+pub async fn touched(conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar(r"SELECT DISTINCT account_id FROM staged_account ORDER BY account_id LIMIT $1")
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?;
+    let all = sqlx::query_scalar(r"SELECT count(DISTINCT account_id) FROM staged_account").fetch_one(conn).await?;
+    Ok((ids.into_iter().map(AccountId).collect(), all))
+}
+
 /// How many accounts there are.
 pub async fn count(conn: &mut PgConnection) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(r"SELECT count(DISTINCT account_id) FROM account").fetch_one(conn).await?)
@@ -137,7 +186,7 @@ pub async fn find(
     as_recorded: Option<Instant>,
 ) -> Result<Option<Account>, Error> {
     let row: Option<AccountRecord> = sqlx::query_as(
-        r"SELECT account_id, reference, name, zone, currency, parent, bill_to, email, customer_since FROM account
+        r"SELECT account_id, reference, name, zone, currency, parent, bill_to, email, customer_since, closed_on FROM account
            WHERE account_id = $1 AND recorded_at <= $2
            ORDER BY recorded_at DESC LIMIT 1",
     )
@@ -153,7 +202,7 @@ pub async fn latest_of(conn: &mut PgConnection, ids: &[AccountId]) -> Result<Has
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows: Vec<AccountRecord> = sqlx::query_as(
         r"SELECT DISTINCT ON (account_id)
-                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since
+                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since, closed_on
             FROM account WHERE account_id = ANY ($1)
            ORDER BY account_id, recorded_at DESC",
     )
@@ -173,7 +222,7 @@ pub async fn page(
 ) -> Result<Vec<Account>, Error> {
     let rows: Vec<AccountRecord> = sqlx::query_as(
         r"SELECT DISTINCT ON (account_id)
-                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since
+                 account_id, reference, name, zone, currency, parent, bill_to, email, customer_since, closed_on
             FROM account
            WHERE ($1::uuid IS NULL OR account_id > $1) AND recorded_at <= $3
            ORDER BY account_id, recorded_at DESC LIMIT $2",
@@ -197,6 +246,7 @@ struct AccountRecord {
     bill_to: Option<String>,
     email: Option<String>,
     customer_since: Option<chrono::NaiveDate>,
+    closed_on: Option<chrono::NaiveDate>,
 }
 
 impl AccountRecord {
@@ -213,6 +263,7 @@ impl AccountRecord {
             bill_to: self.bill_to,
             email: self.email,
             customer_since: self.customer_since,
+            closed_on: self.closed_on,
         })
     }
 }

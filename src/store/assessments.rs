@@ -111,6 +111,17 @@ pub async fn latest_assessment(conn: &mut PgConnection, period: Month) -> Result
     at.map(|at| instant(at, "assessment_run.recorded_as_of")).transpose()
 }
 
+/// The periods that were assessed, the latest first: two years of them at most.
+pub async fn assessed_periods(conn: &mut PgConnection) -> Result<Vec<Month>, Error> {
+    let periods: Vec<String> = sqlx::query_scalar(
+        r"SELECT DISTINCT period FROM assessment_run WHERE finished_at IS NOT NULL ORDER BY period DESC LIMIT 24",
+    )
+    .fetch_all(conn)
+    .await?;
+    let month = |text: String| text.parse().map_err(|_| Error::Corrupt(format!("assessment_run.period: {text}")));
+    periods.into_iter().map(month).collect()
+}
+
 pub async fn insert_assessed(
     conn: &mut PgConnection,
     period: Month,

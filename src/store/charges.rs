@@ -137,6 +137,17 @@ pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), E
     Ok(())
 }
 
+/// Up to `limit` of the accounts that the staged lines concern, and how many they are.
+pub async fn touched(conn: &mut PgConnection, limit: i64) -> Result<(Vec<AccountId>, i64), Error> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar(r"SELECT DISTINCT account_id FROM staged_charge ORDER BY account_id LIMIT $1")
+            .bind(limit)
+            .fetch_all(&mut *conn)
+            .await?;
+    let all = sqlx::query_scalar(r"SELECT count(DISTINCT account_id) FROM staged_charge").fetch_one(conn).await?;
+    Ok((ids.into_iter().map(AccountId).collect(), all))
+}
+
 /// One charge with the subscription that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charged {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 
-use super::{Error, accounts, calendars, charges, mailbox_lists, placements, subscriptions, terms, windows};
+use super::{Error, accounts, calendars, charges, given, mailbox_lists, placements, subscriptions, terms, windows};
 use crate::domain::account::{Account, Subscription};
-use crate::domain::assess::{AccountFacts, Agreement, Inputs};
+use crate::domain::assess::{AccountFacts, Agreement, Given, Inputs};
 use crate::domain::calendar::Calendar;
 use crate::domain::charge::Charge;
 use crate::domain::ids::{AccountId, MailboxListId, SubscriptionId};
@@ -87,7 +87,8 @@ impl Evidence {
         let homes: Vec<(&str, &str)> = mailboxes
             .iter()
             .flat_map(|one| {
-                one.events.iter().filter_map(move |event| Some((one.mailbox.as_str(), event.shard.as_deref()?)))
+                let homes = one.events.iter().flat_map(|event| event.homes()).flatten();
+                homes.map(move |shard| (one.mailbox.as_str(), shard))
             })
             .collect();
         let own = |window: &OutageWindow| match &window.scope {
@@ -136,17 +137,21 @@ pub async fn load_all(conn: &mut PgConnection, shared: &Evidence, batch: &[Accou
     let dates = (shared.period.first_day(), shared.period.next().first_day());
     let mut charged = charges::of_accounts(conn, &ids, dates, as_recorded).await?;
     let mut named = mailbox_lists::of_accounts(conn, &shared.lists(), &ids).await?;
+    let mut given = given::on_other_roads(conn, &ids, shared.period, shared.recorded_as_of).await?;
     let mut loaded = Vec::new();
     for account in batch {
         let named = named.remove(&account.id).unwrap_or_default();
         let subscribed = subscribed.remove(&account.id).unwrap_or_default();
-        let mailboxes = placed.remove(&account.id).unwrap_or_default();
+        let mut mailboxes = placed.remove(&account.id).unwrap_or_default();
+        if let Some(closed) = account.closed_at() {
+            mailboxes = mailboxes.into_iter().map(|mailbox| mailbox.closed_at(closed)).collect();
+        }
         let mut by_subscription: BTreeMap<SubscriptionId, Vec<Charge>> = BTreeMap::new();
         for one in charged.remove(&account.id).unwrap_or_default() {
             by_subscription.entry(one.subscription).or_default().push(one.charge);
         }
         let windows = shared.windows_over(&mailboxes, &named);
-        loaded.extend(of_account(shared, account, subscribed, mailboxes, windows, by_subscription));
+        loaded.extend(of_account(shared, account, subscribed, mailboxes, windows, by_subscription, &mut given));
     }
     Ok(loaded)
 }
@@ -165,11 +170,13 @@ fn of_account(
     mailboxes: Vec<MailboxHistory>,
     windows: Vec<OutageWindow>,
     mut charged: BTreeMap<SubscriptionId, Vec<Charge>>,
+    given: &mut BTreeMap<SubscriptionId, Vec<Given>>,
 ) -> Vec<Loaded> {
     let period = shared.period.interval(account.zone);
     let current: Vec<Subscription> = subscribed
         .into_iter()
         .filter(|one| one.valid_from < period.end() && one.valid_to.is_none_or(|end| end > period.start()))
+        .filter(|_| account.closed_at().is_none_or(|closed| closed > period.start()))
         .collect();
     let is_single = current.len() == 1;
     if !is_single && windows.is_empty() {
@@ -214,7 +221,7 @@ fn of_account(
                 samples: Vec::new(),
                 events: Vec::new(),
                 circumstances: Vec::new(),
-                already_given: Vec::new(),
+                already_given: given.remove(&one.id).unwrap_or_default(),
                 history: None,
                 requested_at: None,
                 as_of: shared.as_of,

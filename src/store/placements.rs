@@ -14,13 +14,13 @@ use super::evidence::instant;
 use super::{Error, copy};
 use crate::domain::batch::{PlacementRow, StayEnd};
 use crate::domain::ids::AccountId;
-use crate::domain::placement::{MailboxHistory, PlacementEvent};
+use crate::domain::placement::{MailboxHistory, PlacementEvent, Side};
 use crate::domain::time::{Instant, Interval};
 
 /// The lines, and where they come in order, the ends that are due between them (`is_end`).
 pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
     line bigint, is_end boolean, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\",
-    valid_from timestamptz, valid_to timestamptz, shard text) ON COMMIT DROP";
+    valid_from timestamptz, valid_to timestamptz, shard text, moving_to text, live text) ON COMMIT DROP";
 
 /// The staged lines as events. `ends` says that nothing of the file begins where the line ends, so that an event with no
 /// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox
@@ -28,13 +28,13 @@ pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
 pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
     line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
     valid_to timestamptz, shard text, is_end boolean, ends boolean, clash integer,
-    next_line bigint) ON COMMIT DROP";
+    next_line bigint, moving_to text, live text) ON COMMIT DROP";
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
 /// Writes a line; `account` is the id of the row's.
 pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow, account: AccountId) {
-    rows.row(8)
+    rows.row(10)
         .bigint(line)
         .boolean(false)
         .uuid(account.0)
@@ -42,7 +42,9 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow, account: Accoun
         .text(&row.source)
         .timestamptz(row.valid_from)
         .maybe(row.valid_to, copy::Rows::timestamptz)
-        .maybe(row.shard.as_deref(), copy::Rows::text);
+        .maybe(row.shard.as_deref(), copy::Rows::text)
+        .maybe(row.moving_to.as_deref(), copy::Rows::text)
+        .maybe(row.live.map(Side::name), copy::Rows::text);
 }
 
 /// How a file's lines are held against what is recorded: those of a small file one by one, so that a day's moves cost the same
@@ -64,7 +66,7 @@ impl Size {
 
 /// Writes that a mailbox lives nowhere from the end of its line on.
 pub fn put_end(rows: &mut copy::Rows, end: &StayEnd) {
-    rows.row(8)
+    rows.row(10)
         .bigint(end.line)
         .boolean(true)
         .uuid(AccountId::of(&end.account).0)
@@ -72,6 +74,8 @@ pub fn put_end(rows: &mut copy::Rows, end: &StayEnd) {
         .text(&end.source)
         .timestamptz(end.at)
         .maybe(None, copy::Rows::timestamptz)
+        .maybe(None, copy::Rows::text)
+        .maybe(None, copy::Rows::text)
         .maybe(None, copy::Rows::text);
 }
 
@@ -132,8 +136,8 @@ pub async fn good_lines(conn: &mut PgConnection) -> Result<i64, Error> {
 /// Records the staged lines and ends as they are: they came in order, and nothing is recorded of their accounts.
 pub async fn save_lines(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
     sqlx::query(
-        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard)
-          SELECT account_id, mailbox, valid_from, source, $1, shard FROM staged_placement
+        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard, moving_to, live)
+          SELECT account_id, mailbox, valid_from, source, $1, shard, moving_to, live FROM staged_placement
            ORDER BY account_id, mailbox, valid_from, source",
     )
     .bind(recorded_at.utc())
@@ -164,19 +168,21 @@ async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
         r"INSERT INTO staged_event
           SELECT line, account_id, mailbox, source, valid_from, valid_to, shard, false,
                  valid_to IS NOT NULL AND next_from IS DISTINCT FROM valid_to,
-                 CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line
+                 CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line,
+                 moving_to, live
             FROM (SELECT *, lead(line) OVER later AS next_line, lead(valid_from) OVER later AS next_from,
-                         lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard
+                         lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard,
+                         lead(moving_to) OVER later AS next_moving_to, lead(live) OVER later AS next_live
                     FROM staged_placement WHERE NOT is_end
                   WINDOW later AS (PARTITION BY account_id, mailbox, source ORDER BY valid_from, line)) lines
            WHERE NOT (next_from IS NOT DISTINCT FROM valid_from AND next_to IS NOT DISTINCT FROM valid_to
-                      AND next_shard IS NOT DISTINCT FROM shard)",
+                      AND (next_shard, next_moving_to, next_live) IS NOT DISTINCT FROM (shard, moving_to, live))",
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query(
         r"INSERT INTO staged_event
-          SELECT line, account_id, mailbox, source, valid_to, NULL, NULL, true, false, 0, NULL
+          SELECT line, account_id, mailbox, source, valid_to, NULL, NULL, true, false, 0, NULL, NULL, NULL
             FROM staged_event WHERE ends",
     )
     .execute(&mut *conn)
@@ -195,7 +201,8 @@ pub async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error
                  format('It overlaps what this source said before: from %s on, %s. To correct that, end this line there and send another from then on.',
                         to_char(valid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US UTC'),
                         coalesce('on shard ' || shard, 'nowhere'))
-            FROM (SELECT DISTINCT ON (s.line, p.valid_from) s.line, p.valid_from, p.shard, s.shard AS said
+            FROM (SELECT DISTINCT ON (s.line, p.valid_from) s.line, p.valid_from, p.shard,
+                         (p.shard, p.moving_to, p.live) IS DISTINCT FROM (s.shard, s.moving_to, s.live) AS says_otherwise
                     FROM staged_event s
                     JOIN placement p ON p.account_id = s.account_id AND p.mailbox = s.mailbox AND p.source = s.source
                    WHERE s.valid_to IS NOT NULL AND p.valid_from > s.valid_from AND p.valid_from < s.valid_to
@@ -203,7 +210,7 @@ pub async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error
                                       WHERE again.account_id = s.account_id AND again.mailbox = s.mailbox
                                         AND again.source = s.source AND again.valid_from = p.valid_from)
                    ORDER BY s.line, p.valid_from, p.recorded_at DESC) inside
-           WHERE shard IS DISTINCT FROM said",
+           WHERE says_otherwise",
     )
     .execute(&mut *conn)
     .await?;
@@ -253,11 +260,12 @@ pub async fn only_new(conn: &mut PgConnection, size: Size) -> Result<i64, Error>
 async fn take_away_few(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"DELETE FROM staged_event e
-           WHERE EXISTS (SELECT FROM (SELECT p.shard FROM placement p
+           WHERE EXISTS (SELECT FROM (SELECT p.shard, p.moving_to, p.live FROM placement p
                                        WHERE p.account_id = e.account_id AND p.mailbox = e.mailbox
                                          AND p.valid_from = e.valid_from AND p.source = e.source
                                        ORDER BY p.recorded_at DESC LIMIT 1) last
-                          WHERE e.is_end OR e.shard IS NOT DISTINCT FROM last.shard)",
+                          WHERE e.is_end
+                             OR (e.shard, e.moving_to, e.live) IS NOT DISTINCT FROM (last.shard, last.moving_to, last.live))",
     )
     .execute(conn)
     .await?;
@@ -267,13 +275,13 @@ async fn take_away_few(conn: &mut PgConnection) -> Result<(), Error> {
 async fn take_away_many(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"DELETE FROM staged_event e
-           USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard
+           USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard, p.moving_to, p.live
                     FROM staged_event x
                     JOIN placement p ON p.account_id = x.account_id AND p.mailbox = x.mailbox
                                     AND p.valid_from = x.valid_from AND p.source = x.source
                    ORDER BY x.line, x.is_end, p.recorded_at DESC) last
            WHERE e.line = last.line AND e.is_end = last.is_end
-             AND (e.is_end OR e.shard IS NOT DISTINCT FROM last.shard)",
+             AND (e.is_end OR (e.shard, e.moving_to, e.live) IS NOT DISTINCT FROM (last.shard, last.moving_to, last.live))",
     )
     .execute(conn)
     .await?;
@@ -284,13 +292,34 @@ async fn take_away_many(conn: &mut PgConnection) -> Result<(), Error> {
 pub async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
     // They lie in the order of their sort, which is nearly that of the primary key.
     sqlx::query(
-        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard)
-          SELECT account_id, mailbox, valid_from, source, $1, shard FROM staged_event",
+        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard, moving_to, live)
+          SELECT account_id, mailbox, valid_from, source, $1, shard, moving_to, live FROM staged_event",
     )
     .bind(recorded_at.utc())
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Up to `limit` of the accounts that the staged lines concern, and how many they are. Where the lines were recorded as they
+/// came, all of them are new.
+pub async fn touched(conn: &mut PgConnection, limit: i64, is_plain: bool) -> Result<(Vec<AccountId>, i64), Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        r"SELECT account_id FROM staged_placement WHERE $2 UNION SELECT account_id FROM staged_event WHERE NOT $2
+           ORDER BY account_id LIMIT $1",
+    )
+    .bind(limit)
+    .bind(is_plain)
+    .fetch_all(&mut *conn)
+    .await?;
+    let all = sqlx::query_scalar(
+        r"SELECT count(*) FROM (SELECT account_id FROM staged_placement WHERE $1
+                                UNION SELECT account_id FROM staged_event WHERE NOT $1) ids",
+    )
+    .bind(is_plain)
+    .fetch_one(conn)
+    .await?;
+    Ok((ids.into_iter().map(AccountId).collect(), all))
 }
 
 /// Where the account's mailboxes lived in `within`, as recorded at `as_recorded` (the latest versions when none): for each
@@ -302,14 +331,14 @@ pub async fn of_account(
     as_recorded: Option<Instant>,
 ) -> Result<Vec<MailboxHistory>, Error> {
     let rows: Vec<Record> = sqlx::query_as(
-        r"SELECT account_id, mailbox, valid_from, source, shard
+        r"SELECT account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
             FROM (SELECT *, lead(valid_from) OVER (PARTITION BY mailbox, source ORDER BY valid_from) AS next_from
                     FROM (SELECT DISTINCT ON (mailbox, valid_from, source)
-                                 account_id, mailbox, valid_from, source, shard
+                                 account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
                             FROM placement
                            WHERE account_id = $1 AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY mailbox, valid_from, source, recorded_at DESC) last) events
-           WHERE next_from IS NULL OR next_from > $2
+           WHERE next_from IS NULL OR next_from > $2 OR settled_until > $2
            ORDER BY mailbox, valid_from, source",
     )
     .bind(account.0)
@@ -330,15 +359,15 @@ pub async fn of_accounts(
 ) -> Result<BTreeMap<AccountId, Vec<MailboxHistory>>, Error> {
     let ids: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
     let rows: Vec<Record> = sqlx::query_as(
-        r"SELECT account_id, mailbox, valid_from, source, shard
+        r"SELECT account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
             FROM (SELECT *,
                          lead(valid_from) OVER (PARTITION BY account_id, mailbox, source ORDER BY valid_from) AS next_from
                     FROM (SELECT DISTINCT ON (account_id, mailbox, valid_from, source)
-                                 account_id, mailbox, valid_from, source, shard
+                                 account_id, mailbox, valid_from, source, shard, moving_to, live, settled_until
                             FROM placement
                            WHERE account_id = ANY ($1) AND valid_from < $3 AND recorded_at <= $4
                            ORDER BY account_id, mailbox, valid_from, source, recorded_at DESC) last) events
-           WHERE next_from IS NULL OR next_from > $2
+           WHERE next_from IS NULL OR next_from > $2 OR settled_until > $2
            ORDER BY account_id, mailbox, valid_from, source",
     )
     .bind(ids)
@@ -357,17 +386,30 @@ struct Record {
     valid_from: DateTime<Utc>,
     source: String,
     shard: Option<String>,
+    moving_to: Option<String>,
+    live: Option<String>,
+    settled_until: Option<DateTime<Utc>>,
+}
+
+impl Record {
+    fn event(&self) -> Result<PlacementEvent, Error> {
+        let live = self.live.as_deref().map(str::parse).transpose();
+        Ok(PlacementEvent {
+            from: instant(self.valid_from, "placement.valid_from")?,
+            shard: self.shard.clone(),
+            moving_to: self.moving_to.clone(),
+            live: live.map_err(|_| Error::Corrupt(format!("placement.live of {}", self.mailbox)))?,
+            source: self.source.clone(),
+            settled_until: self.settled_until.map(|until| instant(until, "placement.settled_until")).transpose()?,
+        })
+    }
 }
 
 /// Groups rows that come sorted by account and mailbox.
 fn grouped(rows: Vec<Record>) -> Result<BTreeMap<AccountId, Vec<MailboxHistory>>, Error> {
     let mut found: BTreeMap<AccountId, Vec<MailboxHistory>> = BTreeMap::new();
     for row in rows {
-        let event = PlacementEvent {
-            from: instant(row.valid_from, "placement.valid_from")?,
-            shard: row.shard,
-            source: row.source,
-        };
+        let event = row.event()?;
         let mailboxes = found.entry(AccountId(row.account_id)).or_default();
         match mailboxes.last_mut() {
             Some(last) if last.mailbox == row.mailbox => last.events.push(event),

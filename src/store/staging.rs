@@ -13,7 +13,7 @@ use crate::domain::batch::LineError;
 const ERRORS: &str = "CREATE TEMP TABLE staged_error (line bigint, pointer text, message text) ON COMMIT DROP";
 
 /// Everything that [`open`] may create.
-pub const TABLES: [&str; 8] = [
+pub const TABLES: [&str; 11] = [
     ERRORS,
     super::sequences::STAGING,
     super::accounts::STAGING,
@@ -22,6 +22,9 @@ pub const TABLES: [&str; 8] = [
     super::placements::STAGING,
     super::placements::EVENTS,
     super::mailbox_lists::STAGING,
+    super::given::STAGING,
+    super::snapshots::STAGING,
+    super::snapshots::HELD,
 ];
 
 /// Creates `tables`, and lifts the limits that are meant for people who wait.

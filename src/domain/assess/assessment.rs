@@ -196,7 +196,7 @@ pub enum Why {
 #[serde(deny_unknown_fields)]
 pub struct Group {
     pub mailboxes: Vec<String>,
-    /// Where they lived in the period. Stays overlap where two sources disagree.
+    /// Where they lived in the period. Stays overlap where that is contested.
     pub stays: Vec<Stay>,
     pub contested: bool,
     /// The time promised: the denominator.
@@ -432,7 +432,7 @@ pub enum Blocker {
     WindowDisputed { window: WindowId },
     /// Nobody knows whether it worked then, and the terms do not say who bears that.
     WindowUnknown { window: WindowId },
-    /// Two directories disagree about where it lived.
+    /// Two directories disagree about where it lived, or it was moving and nobody declared which side was live.
     ContestedPlacement { mailbox: String },
     /// No charge is for these days of service: the first, and the first day after them.
     MissingCharge { from: NaiveDate, to: NaiveDate },

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::AssessError;
 use super::assessment::Stay;
 use super::overlay::Home;
-use crate::domain::placement::{MailboxHistory, PlacementEvent};
+use crate::domain::placement::{self, MailboxHistory, Said};
 use crate::domain::time::{Interval, IntervalSet};
 
 /// Mailboxes that have one history.
@@ -14,7 +14,7 @@ pub(super) struct Life<'a> {
     pub mailboxes: Vec<String>,
     /// Where they lived: one history, or where the account is judged as a whole, those of all its mailboxes.
     pub homes: Vec<Home<'a>>,
-    /// Whether two sources disagree about it in the period.
+    /// Whether it is contested in the period.
     pub contested: bool,
 }
 
@@ -84,45 +84,24 @@ impl<'a> Life<'a> {
     }
 }
 
-/// Where a mailbox lived, sorted; and whether two sources disagree about it in the period.
+/// Where a mailbox lived, sorted; and whether that is contested in the period.
 type History<'a> = (Vec<(Interval, &'a str)>, bool);
 
-/// Where one mailbox lived within `horizon`; and whether two sources disagree about it within `period`.
+/// Where one mailbox lived within `horizon`; and whether that is contested within `period`.
 pub(super) fn stays(history: &MailboxHistory, horizon: Interval, period: Interval) -> Result<History<'_>, AssessError> {
-    let mut events: Vec<&PlacementEvent> = history.events.iter().collect();
-    events.sort_unstable_by(|a, b| (&a.source, a.from).cmp(&(&b.source, b.from)));
-    let mut said: Vec<(Interval, &PlacementEvent)> = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        let next = events.get(index + 1).filter(|next| next.source == event.source);
-        if let Some(next) = next
-            && next.from == event.from
-        {
-            if next.shard != event.shard {
-                return Err(AssessError::PlacementContradictsItself {
-                    mailbox: history.mailbox.clone(),
-                    source_name: event.source.clone(),
-                    from: event.from,
-                });
-            }
-            continue;
-        }
-        let until = next.map_or(horizon.end(), |next| next.from.min(horizon.end()));
-        said.extend(Interval::new(event.from.max(horizon.start()), until).ok().map(|interval| (interval, *event)));
-    }
-    let contested = said.iter().enumerate().any(|(index, (interval, event))| {
-        said.iter().skip(index + 1).any(|(other, against)| {
-            event.source != against.source
-                && event.shard != against.shard
-                && interval.intersection(*other).and_then(|shared| shared.intersection(period)).is_some()
-        })
-    });
-    Ok((joined_stays(&said), contested))
+    let said = history.said(horizon).map_err(|wrong| AssessError::PlacementContradictsItself {
+        mailbox: history.mailbox.clone(),
+        source_name: wrong.source,
+        from: wrong.from,
+    })?;
+    let is_contested = !placement::contested(&said, period).is_empty();
+    Ok((joined_stays(&said), is_contested))
 }
 
 /// The stays, those on one shard that touch or overlap joined.
-fn joined_stays<'a>(said: &[(Interval, &'a PlacementEvent)]) -> Vec<(Interval, &'a str)> {
-    let mut stays: Vec<(&str, Interval)> =
-        said.iter().filter_map(|(interval, event)| event.shard.as_deref().map(|shard| (shard, *interval))).collect();
+fn joined_stays<'a>(said: &[Said<'a>]) -> Vec<(Interval, &'a str)> {
+    let homes = |one: Said<'a>| one.event.homes().into_iter().flatten().map(move |shard| (shard, one.interval));
+    let mut stays: Vec<(&str, Interval)> = said.iter().copied().flat_map(homes).collect();
     stays.sort_unstable();
     let mut joined: Vec<(Interval, &str)> = Vec::with_capacity(stays.len());
     for (shard, interval) in stays {

@@ -129,6 +129,8 @@ mod tests {
             valid_to: (to != "-").then(|| at(to)),
             source: source.to_owned(),
             source_seq: None,
+            moving_to: None,
+            live: None,
         }
     }
 

@@ -8,7 +8,8 @@ use super::Row;
 use super::cells::{Cells, Field};
 use crate::domain::charge::Charge;
 use crate::domain::money::{Currency, Money};
-use crate::domain::period::Zone;
+use crate::domain::period::{Month, Zone};
+use crate::domain::placement::{SETTLED_BY, Side};
 use crate::domain::time::Instant;
 
 /// What the source numbered the line. Its source may send the line again under this number without saying anything new.
@@ -29,6 +30,8 @@ pub struct AccountRow {
     pub bill_to: Option<String>,
     pub email: Option<String>,
     pub customer_since: Option<NaiveDate>,
+    /// The first day on which it is no customer any more.
+    pub closed_on: Option<NaiveDate>,
     pub source_seq: Option<String>,
 }
 
@@ -42,6 +45,7 @@ impl Row for AccountRow {
         Field::optional("bill_to"),
         Field::optional("email"),
         Field::optional("customer_since"),
+        Field::optional("closed_on"),
         SOURCE_SEQ,
     ];
 
@@ -54,6 +58,7 @@ impl Row for AccountRow {
         let bill_to = cells.may("bill_to", reference);
         let email = cells.may("email", email);
         let customer_since = cells.may("customer_since", date);
+        let closed_on = cells.may("closed_on", date);
         let source_seq = source_seq(cells);
         let row = AccountRow {
             account: account?,
@@ -64,10 +69,14 @@ impl Row for AccountRow {
             bill_to: bill_to?,
             email: email?,
             customer_since: customer_since?,
+            closed_on: closed_on?,
             source_seq: source_seq?,
         };
         if row.parent.as_ref() == Some(&row.account) {
             cells.wrong("parent", "An account cannot stand above itself.");
+        }
+        if row.closed_on.zip(row.customer_since).is_some_and(|(closed, since)| closed < since) {
+            cells.wrong("closed_on", "An account is not closed before it is a customer (customer_since).");
         }
         // To say that the bill goes to oneself is to say nothing.
         let bill_to = row.bill_to.filter(|payer| *payer != row.account);
@@ -219,6 +228,10 @@ pub struct PlacementRow {
     pub valid_from: Instant,
     pub valid_to: Option<Instant>,
     pub source: String,
+    /// It is moving there from `shard`.
+    pub moving_to: Option<String>,
+    /// Which side of the move is live; none where it is not declared.
+    pub live: Option<Side>,
     pub source_seq: Option<String>,
 }
 
@@ -231,6 +244,8 @@ impl Row for PlacementRow {
         Field::required("valid_from"),
         Field::optional("valid_to"),
         Field::required("source"),
+        Field::optional("moving_to"),
+        Field::optional("live"),
         SOURCE_SEQ,
     ];
 
@@ -238,7 +253,9 @@ impl Row for PlacementRow {
         let account = cells.need("account", reference);
         let mailbox = cells.need("mailbox", |text| named(text, 254));
         let shard = cells.may("shard", reference);
-        let source = cells.need("source", reference);
+        let source = cells.need("source", directory);
+        let moving_to = cells.may("moving_to", reference);
+        let live = cells.may("live", parsed);
         let source_seq = source_seq(cells);
         let (valid_from, valid_to) = validity(cells)?;
         let shard = shard?;
@@ -248,6 +265,13 @@ impl Row for PlacementRow {
                 "A mailbox that is nowhere has no valid_to: say where it lives from then on instead.",
             );
         }
+        let (moving_to, live): (Option<String>, Option<Side>) = (moving_to?, live?);
+        if moving_to.is_some() && (shard.is_none() || moving_to == shard) {
+            cells.wrong("moving_to", "A mailbox moves from its shard to another one: name both.");
+        }
+        if live.is_some() && moving_to.is_none() {
+            cells.wrong("live", "It says which side of a move is live, so name the other shard in moving_to.");
+        }
         Some(PlacementRow {
             account: account?,
             mailbox: mailbox?,
@@ -256,6 +280,8 @@ impl Row for PlacementRow {
             valid_to,
             source: source?,
             source_seq: source_seq?,
+            moving_to,
+            live,
         })
     }
 
@@ -266,6 +292,98 @@ impl Row for PlacementRow {
     fn source(&self) -> Option<&str> {
         Some(&self.source)
     }
+}
+
+/// One credit that was given elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenRow {
+    pub account: String,
+    /// What the other system calls the credit.
+    pub reference: String,
+    pub subscription: String,
+    /// The month that it was given for.
+    pub period: Month,
+    /// `contract`, or another road as terms name it: `goodwill`, `price_reduction`.
+    pub kind: String,
+    /// Tax included.
+    pub amount: Money,
+    pub given_on: NaiveDate,
+    pub source_seq: Option<String>,
+}
+
+impl Row for GivenRow {
+    const FIELDS: &'static [Field] = &[
+        Field::required("account"),
+        Field::required("reference"),
+        Field::required("subscription"),
+        Field::required("period"),
+        Field::required("kind"),
+        Field::required("currency"),
+        Field::required("amount"),
+        Field::required("given_on"),
+        SOURCE_SEQ,
+    ];
+
+    fn read(cells: &mut Cells<'_>) -> Option<Self> {
+        let account = cells.need("account", reference);
+        let name = cells.need("reference", reference);
+        let subscription = cells.need("subscription", reference);
+        let period = cells.need("period", parsed);
+        let kind = cells.need("kind", reference);
+        let currency = cells.need("currency", parsed::<Currency>);
+        let given_on = cells.need("given_on", date);
+        let source_seq = source_seq(cells);
+        let currency = currency?;
+        let amount = cells.need("amount", |text| amount(text, currency));
+        Some(GivenRow {
+            account: account?,
+            reference: name?,
+            subscription: subscription?,
+            period: period?,
+            kind: kind?,
+            amount: amount?,
+            given_on: given_on?,
+            source_seq: source_seq?,
+        })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
+    }
+}
+
+/// One mailbox of a full directory: where it lives at the time of the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRow {
+    pub account: String,
+    pub mailbox: String,
+    pub shard: String,
+}
+
+impl Row for SnapshotRow {
+    const FIELDS: &'static [Field] =
+        &[Field::required("account"), Field::required("mailbox"), Field::required("shard")];
+
+    fn read(cells: &mut Cells<'_>) -> Option<Self> {
+        let account = cells.need("account", reference);
+        let mailbox = cells.need("mailbox", |text| named(text, 254));
+        let shard = cells.need("shard", reference);
+        Some(SnapshotRow { account: account?, mailbox: mailbox?, shard: shard? })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// What a directory is called: not as those who settle what directories disagree about.
+pub fn directory(text: &str) -> Result<String, String> {
+    if text == SETTLED_BY {
+        return Err(format!(
+            "{SETTLED_BY} is the source of what was settled by hand: give the directory a name of its own."
+        ));
+    }
+    reference(text)
 }
 
 fn validity(cells: &mut Cells<'_>) -> Option<(Instant, Option<Instant>)> {

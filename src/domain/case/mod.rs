@@ -349,7 +349,9 @@ impl CaseMailboxes {
     /// What its mailboxes will take, nearly.
     fn bytes(&self) -> u64 {
         let text = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX);
-        let life = |life: &PlacementEvent| 64 + text(&life.source) + life.shard.as_deref().map_or(0, text);
+        let life = |life: &PlacementEvent| {
+            64 + text(&life.source) + life.homes().into_iter().flatten().map(text).fold(0, u64::saturating_add)
+        };
         let one = self.lives.iter().map(life).fold(64 + text(&self.prefix), u64::saturating_add);
         one.saturating_mul(u64::from(self.count))
     }

@@ -2,7 +2,8 @@
 
 use super::Speaker;
 use super::words::{capital, counted, grouped, length, local, minutes_exact, named, period, some, spoken, spoken_long};
-use crate::domain::assessment::{Line, Why};
+use crate::domain::assessment::{Group, Line, Why};
+use crate::domain::placement::{MailboxHistory, PlacementEvent};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
 use crate::domain::remedy::{Degraded, Delayed, LengthOf, OutageLength, Reach, Rule};
@@ -129,8 +130,8 @@ impl Speaker<'_> {
                         })
                         .collect(),
                 };
-                let contested = if group.contested { " (two sources disagree)" } else { "" };
-                format!("{} on {}{contested}", counted(group.mailboxes.len(), "mailbox"), on.join(", "))
+                let how = self.how_known(group);
+                format!("{} on {}{how}", counted(group.mailboxes.len(), "mailbox"), on.join(", "))
             })
             .collect();
         if self.strand.groups.len() > LISTED {
@@ -142,6 +143,19 @@ impl Speaker<'_> {
             says,
             [("mailboxes", total.mailboxes.to_string()), ("groups", self.strand.groups.len().to_string())],
         )
+    }
+
+    /// What is to be said beside where the mailboxes of `group` lived: that it is contested and why, or was settled.
+    fn how_known(&self, group: &Group) -> &'static str {
+        let known = |mailbox: &&MailboxHistory| group.mailboxes.contains(&mailbox.mailbox);
+        let events = || self.inputs.mailboxes.iter().filter(known).flat_map(|mailbox| &mailbox.events);
+        let is_moving = || events().any(PlacementEvent::is_undeclared_move);
+        match (group.contested, events().any(|event| event.settled_until.is_some())) {
+            (true, _) if is_moving() => " (it was moving, and nobody said which side was live: it counts on both)",
+            (true, _) => " (two sources disagree)",
+            (false, true) => " (as operations settled it)",
+            (false, false) => "",
+        }
     }
 
     pub(super) fn joined(&self) -> Step {

@@ -28,7 +28,11 @@ pub(in crate::domain) fn blocker(blocker: &Blocker, zone: Zone) -> String {
         Blocker::WindowUnknown { window } => {
             format!("nobody knows whether it worked during {window}, and the terms do not say who bears that")
         }
-        Blocker::ContestedPlacement { mailbox } => format!("two sources disagree about where {mailbox} lived"),
+        Blocker::ContestedPlacement { mailbox } => {
+            format!(
+                "it is not settled where {mailbox} lived: two sources disagree, or it was moving and nobody said which side was live"
+            )
+        }
         Blocker::MissingCharge { from, to } => format!("there is no charge from {from} up to {to}"),
         Blocker::ChargesOverlap { numbers } => format!("the charges {} are for the same days", numbers.join(", ")),
         Blocker::TermsMissing { plan } => format!("the plan {plan} has no terms for the period"),
