@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures_util::{Stream, stream};
@@ -20,11 +21,21 @@ use crate::domain::actor::Role;
 use crate::domain::time::DAY;
 use crate::http::auth::MachineKey;
 
-/// A folder that is gone when this is.
+/// How long the database may take to stop, and how often that is looked at.
+const STOP: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A folder that is gone when this is. The database's supervisor ends it a second after its last user, so until then the folder
+/// fills again.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        let running = self.0.join("postgres/data/postmaster.pid");
+        let deadline = Instant::now() + STOP;
+        while running.exists() && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
