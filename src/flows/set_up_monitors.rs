@@ -81,6 +81,19 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     Ok(set_up)
 }
 
+/// Folds again what sources said by themselves, after a shard became known. The evidence stamp `recorded_at` must be held.
+pub(super) async fn replay_said(
+    tx: &mut Tx,
+    actor: &Actor,
+    recorded_at: Instant,
+    now: Instant,
+) -> Result<Changed, Error> {
+    let mapping = monitors::mapping(tx).await?;
+    let evidence = Evidence { mapping: &mapping, by: "shards", actor, recorded_at, now };
+    let groups = said(tx).await?;
+    refold_all(tx, &evidence, groups).await
+}
+
 /// What sources ever said by themselves.
 async fn said(tx: &mut Tx) -> Result<BTreeSet<Group>, Error> {
     Ok(observations::everything_said(tx).await?.into_iter().map(Group::from).collect())

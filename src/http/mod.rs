@@ -35,6 +35,7 @@ pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
+pub mod shards;
 pub mod terms;
 
 pub use problem::Problem;
