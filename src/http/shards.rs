@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::ingest::Payload;
+use super::ingest::DELIVERY_LIMIT;
 use super::problem::ProblemBody;
-use super::{App, Caller, Problem, Query, parse};
+use super::{App, Caller, Json, Problem, Query};
 use crate::domain::actor::Role;
 use crate::domain::refusal::Refusal;
 use crate::flows::register_shards::{RegisterShards, Registered, register_shards};
@@ -39,10 +39,9 @@ const READERS: [Role; 7] =
 pub async fn put_shards(
     State(app): State<App>,
     caller: Caller,
-    Payload(raw): Payload,
+    Json(request): Json<RegisterShards, DELIVERY_LIMIT>,
 ) -> Result<Body<Registered>, Problem> {
     let actor = caller.require(&[Role::Operations, Role::Admin])?;
-    let request: RegisterShards = parse(&raw)?;
     Ok(Body(register_shards(&app.pool, app.clock.now(), actor, &request).await?))
 }
 
