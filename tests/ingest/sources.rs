@@ -257,7 +257,13 @@ async fn a_source_of_our_own_events_may_send_a_heartbeat() {
         return;
     }
     let desk = desk(at("2026-10-13T16:00:00Z")).await;
-    desk.map("{rules: [{sources: [probe], alertname: alive, means: heartbeat}]}").await;
+    desk.map(
+        r"
+sources: [{name: probe, kind: generic, heartbeat_gap_seconds: 180}]
+rules: [{sources: [probe], alertname: alive, means: heartbeat}]
+",
+    )
+    .await;
     let alive = json!({"event_id": "probe", "status": "alive", "start": "2026-10-01T00:00:00Z"}).to_string();
     for _ in 0..2 {
         taken(&desk, "probe", "generic", JSON, alive.as_bytes()).await;
