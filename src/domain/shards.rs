@@ -10,6 +10,11 @@ use super::unreadable::strokes;
 pub struct Register(HashSet<String>);
 
 impl Register {
+    /// All of them, in no order.
+    pub fn names(self) -> impl Iterator<Item = String> {
+        self.0.into_iter()
+    }
+
     pub fn is_known(&self, shard: &str) -> bool {
         self.0.contains(shard)
     }

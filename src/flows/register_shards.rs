@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgPool;
 
+use super::set_up_monitors::replay_said;
 use crate::domain::actor::Actor;
 use crate::domain::batch::reference;
 use crate::domain::refusal::{Code, FieldError, Refusal};
@@ -52,6 +53,7 @@ pub async fn register_shards(
         at: now,
     };
     audit::record(&mut tx, &entry).await?;
+    replay_said(&mut tx, actor, recorded_at, now).await?;
     tx.commit().await?;
     Ok(Registered { registered })
 }

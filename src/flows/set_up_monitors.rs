@@ -73,11 +73,11 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         let told = observations::of_rule(&mut tx, source, name).await?;
         groups.extend(groups_of(&mapping, source, &told));
     }
+    groups.extend(said(&mut tx).await?);
     for source in mapping.sources() {
         let watched = source.watches.iter().map(|name| About::Component(name.clone()));
         groups.extend(watched.flat_map(|about| mapping.silent_groups(&about)));
     }
-    groups.extend(said(&mut tx).await?);
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
     let changed = refold_all(&mut tx, &evidence, groups).await?;
     set_up.windows = changed.windows;
@@ -88,6 +88,19 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
     tx.commit().await?;
     Ok(set_up)
+}
+
+/// Folds again what sources said by themselves, after a shard became known. The evidence stamp `recorded_at` must be held.
+pub(super) async fn replay_said(
+    tx: &mut Tx,
+    actor: &Actor,
+    recorded_at: Instant,
+    now: Instant,
+) -> Result<Changed, Error> {
+    let mapping = monitors::mapping(tx).await?;
+    let evidence = Evidence { mapping: &mapping, by: "shards", actor, recorded_at, now };
+    let groups = said(tx).await?;
+    refold_all(tx, &evidence, groups).await
 }
 
 /// What sources ever said by themselves.

@@ -129,5 +129,5 @@ pub async fn mapping(conn: &mut PgConnection) -> Result<Mapping, Error> {
     let rules = rules(&mut *conn).await?;
     let components = components(&mut *conn).await?;
     let labels = label_maps(&mut *conn).await?;
-    Ok(Mapping::new(sources, rules, components, labels, shards::names(conn).await?))
+    Ok(Mapping::new(sources, rules, components, labels, shards::known(conn).await?.names()))
 }

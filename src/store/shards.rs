@@ -8,12 +8,8 @@ use crate::domain::time::Instant;
 
 /// All that are registered.
 pub async fn known(conn: &mut PgConnection) -> Result<Register, Error> {
-    Ok(names(conn).await?.into_iter().collect())
-}
-
-/// Their names.
-pub async fn names(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
-    Ok(sqlx::query_scalar(r"SELECT name FROM shard").fetch_all(conn).await?)
+    let names: Vec<String> = sqlx::query_scalar(r"SELECT name FROM shard").fetch_all(conn).await?;
+    Ok(names.into_iter().collect())
 }
 
 /// Up to `limit` names after `after`, by their bytes. A batch query.

@@ -191,6 +191,27 @@ rules:
 }
 
 #[tokio::test]
+async fn an_event_of_an_unknown_shard_becomes_an_outage_when_the_shard_is_registered() {
+    if support::is_skipped("an_event_of_an_unknown_shard") {
+        return;
+    }
+    let desk = desk(at("2026-10-13T16:00:00Z")).await;
+    let mut unknown = event();
+    unknown["shard"] = json!("mx-32");
+    let body = unknown.to_string();
+    assert_eq!(desk.deliver("probe", "generic", JSON, body.as_bytes()).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(desk.windows().await, []);
+    let operations = desk.doors.staff("mere", Role::Operations);
+    let shards = json!({"shards": ["mx-32"]});
+    let registered = desk.doors.send(axum::http::Method::PUT, "/v1/shards", &operations, "", Some(&shards)).await;
+    assert_eq!(registered.json()["registered"], 1, "{registered:?}");
+    assert_eq!(desk.windows().await, [edges("2026-10-12T16:10:00Z", "2026-10-12T17:40:00Z")]);
+    assert_eq!(desk.to_map().await["unmapped"], json!([]));
+    taken(&desk, "probe", "generic", JSON, body.as_bytes()).await;
+    assert_eq!(desk.windows().await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_correction_that_was_seen_later_holds_in_whichever_order_the_two_arrive() {
     if support::is_skipped("a_correction_that_was_seen_later") {
         return;
@@ -236,7 +257,13 @@ async fn a_source_of_our_own_events_may_send_a_heartbeat() {
         return;
     }
     let desk = desk(at("2026-10-13T16:00:00Z")).await;
-    desk.map("{rules: [{sources: [probe], alertname: alive, means: heartbeat}]}").await;
+    desk.map(
+        r"
+sources: [{name: probe, kind: generic, heartbeat_gap_seconds: 180}]
+rules: [{sources: [probe], alertname: alive, means: heartbeat}]
+",
+    )
+    .await;
     let alive = json!({"event_id": "probe", "status": "alive", "start": "2026-10-01T00:00:00Z"}).to_string();
     for _ in 0..2 {
         taken(&desk, "probe", "generic", JSON, alive.as_bytes()).await;
