@@ -18,6 +18,7 @@ use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
 use crate::http::{App, health, listener, router};
 use crate::jobs;
 use crate::store::setup;
+use crate::store::spool::{self, Spool};
 
 /// How long requests under way may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -35,6 +36,12 @@ pub struct ServeArgs {
     /// Whose tokens are taken: a TOML file with a table [[issuer]] for each.
     #[arg(long, env = "MAKEGOOD_ISSUERS", value_name = "FILE")]
     pub issuers: Option<PathBuf>,
+    /// Where deliveries of monitors wait while the database is away. The folder `spool` in the data folder, unless named.
+    #[arg(long, env = "MAKEGOOD_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// How many MiB may wait there. When it is full, monitors are told to send again.
+    #[arg(long, env = "MAKEGOOD_SPOOL_LIMIT", value_name = "MIB", default_value_t = spool::LIMIT / 1024 / 1024)]
+    pub spool_limit: u64,
 }
 
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
@@ -46,7 +53,10 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     };
     let key = MachineKey::load_or_create(&opened.keys_dir)?;
     let issuers = Issuers::load(&config).await?.with_machines(&key);
-    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers));
+    let folder = args.spool.clone().unwrap_or_else(|| args.database.data_dir().join("spool"));
+    let spool = Spool::open(&folder, args.spool_limit.saturating_mul(1024 * 1024))
+        .with_context(|| format!("cannot use {} as spool", folder.display()))?;
+    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_spool(spool);
     let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
     eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
     stop_signal().await?;

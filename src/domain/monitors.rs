@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::ask::Ask;
 use super::observation::Observation;
 use super::refusal::{FieldError, Refusal};
 use super::time::Instant;
@@ -48,6 +49,9 @@ pub struct Source {
     /// The longest silence between two heartbeats after which the source still counts as alive. None: it sends no heartbeat
     /// and is taken at its word, so a monitor that died looks like recovery.
     pub heartbeat_gap_seconds: Option<u32>,
+    /// Where to ask what was not told. None: it is never asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Ask>,
 }
 
 /// What the alert `alertname` means when one of `sources` sends it.
@@ -171,6 +175,10 @@ impl Mapping {
         mapping
     }
 
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.values()
+    }
+
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
     }
@@ -246,6 +254,9 @@ impl Monitors {
             }
             if source.heartbeat_gap_seconds == Some(0) {
                 wrong(format!("/sources/{at}/heartbeat_gap_seconds"), "at least one second, or null for no heartbeat");
+            }
+            for (field, message) in source.ask.iter().flat_map(Ask::check) {
+                wrong(format!("/sources/{at}/ask{field}"), message);
             }
         }
         let mut rules = BTreeSet::new();

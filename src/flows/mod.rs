@@ -34,6 +34,7 @@ pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;
 pub mod refold;
+pub mod replay_spool;
 pub mod sequence_feed;
 pub mod set_up_monitors;
 pub mod set_up_operator;

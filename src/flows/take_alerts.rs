@@ -22,6 +22,9 @@ use crate::store::{Error, Tx, evidence, monitors, observations};
 /// What became of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Taken {
+    /// Whether the database is away: the delivery waits on disk, and is judged when the database is back.
+    #[schema(example = false)]
+    pub spooled: bool,
     /// Alerts that were new, or newly over.
     #[schema(example = 1)]
     pub stored: usize,
@@ -60,13 +63,26 @@ pub async fn take_alerts(
     raw: &[u8],
     delivery: &Delivery,
 ) -> Result<Taken, Error> {
+    take_alerts_received(pool, now, now, actor, raw, delivery).await
+}
+
+/// Takes a delivery that came at `received_at` and waited until `now`. What it says is held against the time at which it came;
+/// it is recorded now.
+pub async fn take_alerts_received(
+    pool: &PgPool,
+    now: Instant,
+    received_at: Instant,
+    actor: &Actor,
+    raw: &[u8],
+    delivery: &Delivery,
+) -> Result<Taken, Error> {
     let source = actor.source.as_deref().filter(|source| is_name(source)).ok_or_else(|| {
         Refusal::new(Code::Forbidden, "This token names no source. Make one with `makegood token create --source`.")
     })?;
-    delivery.check(now)?;
+    delivery.check(received_at)?;
     let sha256: [u8; 32] = Sha256::digest(raw).into();
     let mut tx = pool.begin().await?;
-    observations::keep_delivery(&mut tx, source, &sha256, raw, delivery.truncated, now).await?;
+    observations::keep_delivery(&mut tx, source, &sha256, raw, delivery.truncated, received_at).await?;
     tx.commit().await?;
     if delivery.truncated > 0 {
         tracing::warn!(source, truncated = delivery.truncated, "a source left alerts out of a delivery");
@@ -103,8 +119,8 @@ pub async fn take_alerts(
         }
     }
     if is_alive {
-        observations::hear(&mut tx, source, now).await?;
-        groups.extend(proven_by_heartbeat(&mut tx, source, &mapping, now).await?);
+        observations::hear(&mut tx, source, received_at).await?;
+        groups.extend(proven_by_heartbeat(&mut tx, source, &mapping, received_at).await?);
     }
     let evidence = Evidence { mapping: &mapping, by: source, actor, recorded_at, now };
     let mut conflicts = BTreeSet::new();
@@ -127,16 +143,16 @@ pub async fn take_alerts(
     Ok(taken)
 }
 
-/// Groups with an alert whose end the heartbeat at `now` may prove.
+/// Groups with an alert whose end the heartbeat at `heard_at` may prove.
 async fn proven_by_heartbeat(
     tx: &mut Tx,
     source: &str,
     mapping: &Mapping,
-    now: Instant,
+    heard_at: Instant,
 ) -> Result<BTreeSet<Group>, Error> {
     let Some(gap) = mapping.source(source).and_then(|source| source.heartbeat_gap_seconds) else {
         return Ok(BTreeSet::new());
     };
-    let ended = observations::ended_near(tx, source, now, gap).await?;
+    let ended = observations::ended_near(tx, source, heard_at, gap).await?;
     Ok(groups_of(mapping, source, &ended))
 }

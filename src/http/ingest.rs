@@ -6,13 +6,16 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 
 use super::problem::ProblemBody;
+use super::spool::{Monitor, take_or_spool};
 use super::{App, Caller, Problem, header_text, parse};
 use crate::domain::actor::Role;
 use crate::domain::monitors::Monitors;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::set_up_monitors::{SetUp, set_up_monitors};
-use crate::flows::take_alerts::{Taken, take_alerts};
-use crate::sources::alertmanager;
+use crate::flows::take_alerts::Taken;
+use crate::sources;
+
+const JSON: &str = "application/json";
 
 /// The largest delivery, in bytes. A group of a thousand alerts is about one megabyte.
 pub const DELIVERY_LIMIT: usize = 4 * 1024 * 1024;
@@ -28,7 +31,7 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
         let (parts, body) = request.into_parts();
         let kind = header_text(&parts.headers, "content-type")?.unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") || parts.headers.contains_key(header::CONTENT_ENCODING) {
+        if !kind.eq_ignore_ascii_case(JSON) || parts.headers.contains_key(header::CONTENT_ENCODING) {
             let detail = "Send JSON, with Content-Type: application/json and without Content-Encoding.";
             return Err(Refusal::new(Code::UnsupportedMediaType, detail).into());
         }
@@ -49,31 +52,24 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
         description = "The delivery as the monitor sends it, such as the webhook of Alertmanager, version 4"
     ),
     responses(
-        (status = 202, description = "Durable, and judged as far as it can be", body = Taken),
+        (status = 202, description = "Durable, and judged as far as it can be; with `spooled` it waits on disk for the database", body = Taken),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),
         (status = 403, description = "Not a monitor's token", body = ProblemBody),
         (status = 404, description = "No monitor speaks like this", body = ProblemBody),
         (status = 413, description = "Over 4 MiB", body = ProblemBody),
         (status = 415, description = "Not plain JSON", body = ProblemBody),
         (status = 422, description = "It can never be a delivery; nothing was kept", body = ProblemBody),
-        (status = 503, description = "Not durable: send it again", body = ProblemBody),
+        (status = 503, description = "Not durable, not even on disk: send it again", body = ProblemBody),
     )
 )]
 pub async fn ingest_alerts(
     State(app): State<App>,
-    caller: Caller,
+    monitor: Monitor,
     Path(kind): Path<String>,
     Payload(raw): Payload,
 ) -> Result<(StatusCode, Body<Taken>), Problem> {
-    let actor = caller.require(&[Role::Ingest])?;
-    let delivery = match kind.as_str() {
-        "alertmanager" => alertmanager::parse(&raw)?,
-        other => {
-            let asked: String = other.chars().filter(|one| !one.is_control()).take(40).collect();
-            return Err(Refusal::not_found("kind of source called", &asked).into());
-        }
-    };
-    let taken = take_alerts(&app.pool, app.clock.now(), actor, &raw, &delivery).await?;
+    let delivery = sources::read(&kind, JSON, &raw)?;
+    let taken = take_or_spool(&app, &monitor, &kind, JSON, &raw, &delivery).await?;
     Ok((StatusCode::ACCEPTED, Body(taken)))
 }
 

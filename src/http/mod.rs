@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
+use crate::store::spool::Spool;
 
 pub mod assessments;
 pub mod auth;
@@ -34,6 +35,7 @@ pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
+pub mod spool;
 pub mod terms;
 
 pub use problem::Problem;
@@ -46,13 +48,19 @@ pub struct App {
     pub issuers: Arc<auth::Issuers>,
     /// Wakes the jobs before their next turn: a hint, never needed for correctness.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// Where deliveries wait while the database is away; without it they are sent again.
+    pub spool: Option<Arc<Spool>>,
     /// Who can be picked at the sign-in page; there is nobody outside the demo.
     pub demo: Option<Arc<pages::sign_in::DemoPeople>>,
 }
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default(), demo: None }
+        App { pool, clock, issuers, jobs: Arc::default(), spool: None, demo: None }
+    }
+
+    pub fn with_spool(self, spool: Spool) -> Self {
+        App { spool: Some(Arc::new(spool)), ..self }
     }
 
     /// Lets browsers of this machine be one of `people`.

@@ -37,6 +37,7 @@ pub mod runs;
 pub mod sessions;
 pub mod setup;
 pub mod snapshot;
+pub mod spool;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
@@ -72,6 +73,16 @@ impl Error {
                 Code::Internal,
                 "Something broke on our side. Nothing was saved. Quote the request id to support.",
             ),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the database is away, or was for a moment: the same may work later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Error::Database(error) => is_unavailable(error),
+            Error::Refused(_) | Error::Corrupt(_) => false,
         }
     }
 }
