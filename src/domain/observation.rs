@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::refusal::{FieldError, Refusal};
 use super::time::{Instant, MINUTE};
+use super::window::{Capability, Impact};
 
 /// How far a monitor's clock may run ahead of ours, in microseconds. What begins or ends later than that has not happened
 /// yet, and a monitor cannot have seen it.
@@ -24,6 +25,34 @@ pub struct Observation {
     pub starts_at: Instant,
     /// None while it fires.
     pub ends_at: Option<Instant>,
+    /// When the source says that it saw this. Where every version of an observation says so, the one seen last holds, even
+    /// if it ends earlier; else the one with the latest end.
+    pub observed_at: Option<Instant>,
+    /// What failed, where the source says so by itself. None: a rule says it.
+    pub said: Option<Said>,
+}
+
+/// What failed, in our own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    pub about: About,
+    pub capability: Capability,
+    pub impact: Impact,
+}
+
+/// What an observation is about.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// Every mailbox.
+    All,
+    /// A component, by name.
+    Component(String),
+    /// A shard, by name.
+    Shard(String),
 }
 
 /// One delivery of a source, read.

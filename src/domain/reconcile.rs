@@ -34,12 +34,12 @@ pub struct Plan {
 
 /// Compares `folded` (what the alerts that no person has judged say about `group`) with the windows that stand. `links` says
 /// which window an observation was evidence for so far; `scope` which mailboxes the component served at an instant.
-pub fn reconcile<'a>(
+pub fn reconcile(
     group: &Group,
     folded: &[Folded],
     standing: &BTreeMap<WindowId, Standing>,
     links: &BTreeMap<ObservationKey, WindowId>,
-    scope: impl Fn(Instant) -> Option<&'a Scope>,
+    scope: impl Fn(Instant) -> Option<Scope>,
     by: &str,
     now: Instant,
 ) -> Plan {
@@ -60,7 +60,7 @@ pub fn reconcile<'a>(
             }
             (None, None) => continue,
             (None, Some(_)) if is_judged_itself => continue,
-            (None, Some(scope)) => version(group, one, standing.get(&one.id), scope),
+            (None, Some(scope)) => version(group, one, standing.get(&one.id), &scope),
         };
         kept.insert(one.id);
         relink(&mut plan, one, one.id, links);
@@ -155,6 +155,7 @@ fn taken_back(window: &OutageWindow, by: &str, now: Instant) -> OutageWindow {
 mod tests {
     use super::*;
     use crate::domain::fold::{Liveness, Statement, fold};
+    use crate::domain::observation::About;
     use crate::domain::time::{MINUTE, SECOND};
     use crate::domain::window::{Amendment, Capability, Correction, Impact, WindowChange};
 
@@ -178,7 +179,7 @@ mod tests {
     impl World {
         fn hear(&mut self, statements: &[Statement]) -> Plan {
             let group = Group {
-                component: "inbound".to_owned(),
+                about: About::Component("inbound".to_owned()),
                 capability: Capability("receive".to_owned()),
                 impact: Impact::Full,
             };
@@ -188,7 +189,7 @@ mod tests {
             };
             let open: Vec<Statement> = statements.iter().filter(|one| !judged(&one.key)).cloned().collect();
             let folded = fold(&open, &words);
-            let scope = |_| Some(&Scope::All);
+            let scope = |_| Some(Scope::All);
             let plan = reconcile(&group, &folded, &self.standing, &self.links, scope, "a", minute(999));
             for window in &plan.versions {
                 let standing = Standing { window: window.clone(), by_machine: true };

@@ -34,9 +34,9 @@ pub struct ChangedWindow {
 /// The groups that `told` speaks of.
 pub(super) fn groups_of(mapping: &Mapping, source: &str, told: &[Observation]) -> BTreeSet<Group> {
     told.iter()
-        .filter_map(|observation| match mapping.meaning(source, observation) {
-            Ok(Meaning::Outage { group, .. }) => Some(group),
-            Ok(Meaning::Heartbeat | Meaning::Ignored) | Err(_) => None,
+        .flat_map(|observation| match mapping.meaning(source, observation) {
+            Ok(Meaning::Outage { groups, .. }) => groups,
+            Ok(Meaning::Heartbeat | Meaning::Ignored) | Err(_) => Vec::new(),
         })
         .collect()
 }
@@ -81,7 +81,7 @@ pub(super) async fn refold_in(
     let folded = fold(&open, &liveness);
     let missing: BTreeSet<WindowId> = folded.iter().map(|one| one.id).filter(|id| !standing.contains_key(id)).collect();
     standing.extend(self::standing(tx, &missing).await?);
-    let scope = |at| mapping.scope_at(&group.component, at);
+    let scope = |at| mapping.scope_of(&group.about, at).ok();
     let plan = reconcile(group, &folded, &standing, &links, scope, evidence.by, evidence.now);
 
     let mut changed = Changed { windows: Vec::new(), conflicts: contested };

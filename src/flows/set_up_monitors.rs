@@ -25,11 +25,15 @@ pub struct SetUp {
     pub rules: usize,
     #[schema(example = 4)]
     pub components: usize,
+    #[schema(example = 0)]
+    pub labels: usize,
     /// Outages that are new or changed because of it.
     pub windows: Vec<ChangedWindow>,
     /// Outages that a person made and that alerts with a new meaning touch.
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub conflicts: Vec<WindowId>,
+    /// What is right and may still not be meant.
+    pub warnings: Vec<String>,
 }
 
 /// Records what is new in `document`. Refuses one that contradicts itself, naming each line.
@@ -50,7 +54,12 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     for component in &document.components {
         set_up.components += usize::from(monitors::put_component(&mut tx, component, recorded_at).await?);
     }
-    if set_up == SetUp::default() {
+    for map in &document.labels {
+        set_up.labels += usize::from(monitors::put_label_map(&mut tx, map, recorded_at).await?);
+    }
+    let is_news = set_up != SetUp::default();
+    set_up.warnings = document.warnings();
+    if !is_news {
         return Ok(set_up);
     }
     let mapping = monitors::mapping(&mut tx).await?;
@@ -67,7 +76,9 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         conflicts.extend(changed.conflicts);
     }
     set_up.conflicts = conflicts.into_iter().collect();
-    let detail = json!({ "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components });
+    let detail = json!({
+        "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components, "labels": set_up.labels,
+    });
     record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
     tx.commit().await?;
     Ok(set_up)

@@ -106,9 +106,9 @@ pub async fn take_alerts_received(
         match mapping.meaning(source, observation) {
             Ok(Meaning::Heartbeat) => is_alive |= observation.ends_at.is_none(),
             Ok(Meaning::Ignored) => {}
-            Ok(Meaning::Outage { group, .. }) => {
+            Ok(Meaning::Outage { groups: told, .. }) => {
                 if stored.contains(key) {
-                    groups.insert(group);
+                    groups.extend(told);
                 }
             }
             Err(why) => taken.unmapped.push(UnmappedAlert {

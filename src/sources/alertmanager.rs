@@ -77,7 +77,15 @@ impl Reader {
             self.wrong(format!("/alerts/{at}/endsAt"), "endsAt must not be before startsAt");
         }
         let (labels, name) = labels?;
-        Some(Observation { fingerprint: fingerprint?, name, labels, starts_at: starts_at?, ends_at: ends_at? })
+        Some(Observation {
+            fingerprint: fingerprint?,
+            name,
+            labels,
+            starts_at: starts_at?,
+            ends_at: ends_at?,
+            observed_at: None,
+            said: None,
+        })
     }
 
     fn fingerprint(&mut self, at: usize, alert: &Map<String, Value>) -> Option<String> {

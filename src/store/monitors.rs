@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::Error;
-use crate::domain::monitors::{Component, Mapping, Rule, Source};
+use crate::domain::monitors::{Component, LabelMap, Mapping, Rule, Source};
 use crate::domain::time::Instant;
 
 /// Records a source, unless it stands so already. Says whether it was news.
@@ -66,6 +66,25 @@ pub async fn put_component(
     Ok(done.rows_affected() == 1)
 }
 
+/// Records which component a label's value names from an instant on, unless it stands so already. Says whether it was news.
+pub async fn put_label_map(conn: &mut PgConnection, map: &LabelMap, recorded_at: Instant) -> Result<bool, Error> {
+    let done = sqlx::query(
+        r"INSERT INTO label_map (label, value, valid_from, recorded_at, body)
+          SELECT $1, $2, $3, $4, $5
+          WHERE $5 IS DISTINCT FROM (
+              SELECT body FROM label_map WHERE label = $1 AND value = $2 AND valid_from = $3
+              ORDER BY recorded_at DESC LIMIT 1)",
+    )
+    .bind(&map.label)
+    .bind(&map.value)
+    .bind(map.from.utc())
+    .bind(recorded_at.utc())
+    .bind(Json(map))
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 pub async fn sources(conn: &mut PgConnection) -> Result<Vec<Source>, Error> {
     let rows: Vec<Json<Source>> =
         sqlx::query_scalar(r"SELECT DISTINCT ON (name) body FROM source ORDER BY name, recorded_at DESC")
@@ -94,9 +113,20 @@ pub async fn components(conn: &mut PgConnection) -> Result<Vec<Component>, Error
     Ok(rows.into_iter().map(|Json(component)| component).collect())
 }
 
+pub async fn label_maps(conn: &mut PgConnection) -> Result<Vec<LabelMap>, Error> {
+    let rows: Vec<Json<LabelMap>> = sqlx::query_scalar(
+        r"SELECT DISTINCT ON (label, value, valid_from) body FROM label_map
+          ORDER BY label, value, valid_from, recorded_at DESC",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|Json(map)| map).collect())
+}
+
 /// All of it, ready to be asked.
 pub async fn mapping(conn: &mut PgConnection) -> Result<Mapping, Error> {
     let sources = sources(&mut *conn).await?;
     let rules = rules(&mut *conn).await?;
-    Ok(Mapping::new(sources, rules, components(conn).await?))
+    let components = components(&mut *conn).await?;
+    Ok(Mapping::new(sources, rules, components, label_maps(conn).await?, []))
 }

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Error, evidence};
 use crate::domain::fold::{Liveness, Statement};
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Mapping};
-use crate::domain::observation::{Observation, ObservationKey};
+use crate::domain::observation::{Observation, ObservationKey, Said};
 use crate::domain::time::{Instant, SECOND};
+use crate::domain::window::Correction;
 
 /// Keeps the bytes as they came. The same bytes again change nothing.
 pub async fn keep_delivery(
@@ -50,15 +51,21 @@ pub async fn insert_new(
     let names: Vec<&str> = observations.values().map(|one| one.name.as_str()).collect();
     let labels: Vec<Json<&BTreeMap<String, String>>> = observations.values().map(|one| Json(&one.labels)).collect();
     let ends: Vec<Option<DateTime<Utc>>> = observations.values().map(|one| one.ends_at.map(Instant::utc)).collect();
+    let seen: Vec<Option<DateTime<Utc>>> = observations.values().map(|one| one.observed_at.map(Instant::utc)).collect();
+    let said: Vec<Option<Json<&Said>>> = observations.values().map(|one| one.said.as_ref().map(Json)).collect();
     let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
-        r"INSERT INTO observation (source, fingerprint, starts_at, recorded_at, name, labels, ends_at, sha256)
-          SELECT told.source, told.fingerprint, told.starts_at, $7, told.name, told.labels, told.ends_at, $8
-          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[], $6::timestamptz[])
-              AS told (source, fingerprint, starts_at, name, labels, ends_at)
+        r"INSERT INTO observation (source, fingerprint, starts_at, recorded_at, name, labels, ends_at, sha256,
+              observed_at, said)
+          SELECT told.source, told.fingerprint, told.starts_at, $7, told.name, told.labels, told.ends_at, $8,
+              told.observed_at, told.said
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::jsonb[], $6::timestamptz[],
+                      $9::timestamptz[], $10::jsonb[])
+              AS told (source, fingerprint, starts_at, name, labels, ends_at, observed_at, said)
           WHERE NOT EXISTS (
               SELECT FROM observation known
               WHERE known.source = told.source AND known.fingerprint = told.fingerprint
-                AND known.starts_at = told.starts_at AND known.ends_at IS NOT DISTINCT FROM told.ends_at)
+                AND known.starts_at = told.starts_at AND known.ends_at IS NOT DISTINCT FROM told.ends_at
+                AND known.observed_at IS NOT DISTINCT FROM told.observed_at)
           RETURNING source, fingerprint, starts_at",
     )
     .bind(sources)
@@ -69,6 +76,8 @@ pub async fn insert_new(
     .bind(ends)
     .bind(recorded_at.utc())
     .bind(sha256)
+    .bind(seen)
+    .bind(said)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
@@ -86,35 +95,50 @@ pub async fn hear(conn: &mut PgConnection, source: &str, heard_at: Instant) -> R
     Ok(())
 }
 
-/// Everything that was ever said about `group`, each alert with the latest end that was told: what a fold needs. Grows with
-/// the history of one component, which is a few alerts a day at worst.
+/// Everything that was ever said about `group`, each alert with the end that holds: what a fold needs. Grows with the history
+/// of one component, which is a few alerts a day at worst.
 pub async fn of_group(conn: &mut PgConnection, group: &Group, mapping: &Mapping) -> Result<Vec<Statement>, Error> {
-    let (mut sources, mut names, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for (source, name, label) in mapping.rules_for(group) {
-        sources.push(source);
-        names.push(name);
-        labels.push(label);
-    }
-    let rows: Vec<(String, String, DateTime<Utc>, String, Option<DateTime<Utc>>)> = sqlx::query_as(
-        r"SELECT o.source, o.fingerprint, o.starts_at, o.name, max(o.ends_at)
-          FROM UNNEST($1::text[], $2::text[], $3::text[]) AS rule (source, name, label)
-          JOIN observation o ON o.source = rule.source AND o.name = rule.name AND o.labels ->> rule.label = $4
-          GROUP BY o.source, o.fingerprint, o.starts_at, o.name
-          ORDER BY o.source, o.fingerprint, o.starts_at",
+    let voices = mapping.voices(group);
+    let sources: Vec<&str> = voices.iter().map(|voice| voice.source).collect();
+    let names: Vec<&str> = voices.iter().map(|voice| voice.name).collect();
+    let labels: Vec<&str> = voices.iter().map(|voice| voice.label).collect();
+    let values: Vec<&str> = voices.iter().map(|voice| voice.value).collect();
+    let said = Said { about: group.about.clone(), capability: group.capability.clone(), impact: group.impact };
+    let rows: Vec<(String, String, DateTime<Utc>, Option<i64>, Option<DateTime<Utc>>)> = sqlx::query_as(
+        r"SELECT source, fingerprint, starts_at, voice,
+              CASE WHEN bool_and(observed_at IS NOT NULL)
+                   THEN (array_agg(ends_at ORDER BY observed_at DESC, ends_at DESC NULLS LAST))[1]
+                   ELSE max(ends_at) END
+          FROM (SELECT o.source, o.fingerprint, o.starts_at, o.observed_at, o.ends_at, voice.number AS voice
+                FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[])
+                    WITH ORDINALITY AS voice (source, name, label, value, number)
+                JOIN observation o ON o.source = voice.source AND o.name = voice.name
+                    AND o.labels ->> voice.label = voice.value AND o.said IS NULL
+                UNION ALL
+                SELECT source, fingerprint, starts_at, observed_at, ends_at, NULL FROM observation WHERE said = $5) told
+          GROUP BY source, fingerprint, starts_at, voice
+          ORDER BY source, fingerprint, starts_at",
     )
     .bind(sources)
     .bind(names)
     .bind(labels)
-    .bind(&group.component)
+    .bind(values)
+    .bind(Json(&said))
     .fetch_all(conn)
     .await?;
     let mut statements = Vec::with_capacity(rows.len());
-    for (source, fingerprint, starts_at, name, ends_at) in rows {
+    for (source, fingerprint, starts_at, voice, ends_at) in rows {
         let key = key(source, fingerprint, starts_at)?;
-        let served = mapping.scope_at(&group.component, key.starts_at).is_some();
-        if let Some(rule) = mapping.outage_rule(&key.source, &name).filter(|_| served) {
+        let correction = match voice {
+            Some(number) => {
+                let voice = usize::try_from(number - 1).ok().and_then(|at| voices.get(at));
+                voice.and_then(|voice| mapping.correction_of(group, *voice, key.starts_at))
+            }
+            None => mapping.scope_of(&group.about, key.starts_at).ok().map(|_| Correction::default()),
+        };
+        if let Some(correction) = correction {
             let ends_at = ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?;
-            statements.push(Statement { key, ends_at, correction: rule.correction() });
+            statements.push(Statement { key, ends_at, correction });
         }
     }
     Ok(statements)
@@ -171,7 +195,7 @@ pub async fn ended_near(
 ) -> Result<Vec<Observation>, Error> {
     let gap = i64::from(gap_seconds) * SECOND;
     let rows = sqlx::query_as(
-        r"SELECT DISTINCT fingerprint, name, labels, starts_at, ends_at FROM observation
+        r"SELECT DISTINCT fingerprint, name, labels, starts_at, ends_at, observed_at, said FROM observation
           WHERE source = $1 AND ends_at BETWEEN $2 AND $3",
     )
     .bind(source)
@@ -185,7 +209,8 @@ pub async fn ended_near(
 /// Every alert that `source` ever told under `name`, once: for a rule that is new.
 pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Result<Vec<Observation>, Error> {
     let rows = sqlx::query_as(
-        r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at FROM observation
+        r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at, observed_at, said
+          FROM observation
           WHERE source = $1 AND name = $2 ORDER BY fingerprint, starts_at, recorded_at DESC",
     )
     .bind(source)
@@ -241,15 +266,26 @@ pub async fn link(
     Ok(())
 }
 
-type ObservationRow = (String, String, Json<BTreeMap<String, String>>, DateTime<Utc>, Option<DateTime<Utc>>);
+#[derive(FromRow)]
+struct Record {
+    fingerprint: String,
+    name: String,
+    labels: Json<BTreeMap<String, String>>,
+    starts_at: DateTime<Utc>,
+    ends_at: Option<DateTime<Utc>>,
+    observed_at: Option<DateTime<Utc>>,
+    said: Option<Json<Said>>,
+}
 
-fn observation((fingerprint, name, Json(labels), starts_at, ends_at): ObservationRow) -> Result<Observation, Error> {
+fn observation(row: Record) -> Result<Observation, Error> {
     Ok(Observation {
-        fingerprint,
-        name,
-        labels,
-        starts_at: evidence::instant(starts_at, "observation.starts_at")?,
-        ends_at: ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?,
+        fingerprint: row.fingerprint,
+        name: row.name,
+        labels: row.labels.0,
+        starts_at: evidence::instant(row.starts_at, "observation.starts_at")?,
+        ends_at: row.ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?,
+        observed_at: row.observed_at.map(|at| evidence::instant(at, "observation.observed_at")).transpose()?,
+        said: row.said.map(|Json(said)| said),
     })
 }
 

@@ -1,9 +1,10 @@
 //! What the alerts of our monitors mean: data that operations keep, one document.
 //!
 //! A *source* is one monitor. A *rule* says what an alert of that name means. A *component* is anything that can fail, and
-//! says which mailboxes it serves, from an instant on: map services and not hosts, since a fail-over moves a service.
+//! says which mailboxes it serves, from an instant on: map services and not hosts, since a fail-over moves a service. A *label
+//! map* gives a component the name that alerts know it by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ use super::observation::Observation;
 use super::refusal::{FieldError, Refusal};
 use super::time::Instant;
 use super::window::{Capability, Correction, Impact, Scope};
+
+mod mapping;
+
+pub use mapping::{Group, Mapping, Meaning, Unmapped};
 
 /// The whole document, as operations write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,6 +28,8 @@ pub struct Monitors {
     pub rules: Vec<RuleEntry>,
     #[serde(default)]
     pub components: Vec<Component>,
+    #[serde(default)]
+    pub labels: Vec<LabelMap>,
 }
 
 /// How a source speaks.
@@ -52,6 +59,10 @@ pub struct Source {
     /// Where to ask what was not told. None: it is never asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<Ask>,
+    /// The components whose failure it would report. While it is quiet they work; while it is silent for longer than its gap, and
+    /// nobody else who watches them is heard, whether they work is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<String>,
 }
 
 /// What the alert `alertname` means when one of `sources` sends it.
@@ -79,9 +90,11 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutageRule {
-    /// The label whose value is the component's name.
+    /// The label whose value names the component, by itself or through a label map.
     pub component_label: String,
-    pub capability: Capability,
+    /// None: the capabilities that the component is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
     pub impact: Impact,
     /// The rule's `for:`.
     #[serde(default)]
@@ -115,17 +128,42 @@ pub struct Component {
     #[schema(value_type = Option<String>)]
     pub to: Option<Instant>,
     pub scope: Scope,
+    /// What is lost when it fails, where the alert's rule does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<Capability>,
+    /// When those who watch it and disagree make it down.
+    #[serde(default, skip_serializing_if = "Verdict::is_any")]
+    pub verdict: Verdict,
 }
 
-impl Component {
-    fn serves_at(&self, at: Instant) -> bool {
-        self.from <= at && self.to.is_none_or(|to| at < to)
+/// What the sources that watch a component must say for it to count as down. One that is silent says neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// One of them, or any other source.
+    #[default]
+    Any,
+    /// All that are heard.
+    All,
+    /// This many. While fewer are heard, it is not known.
+    AtLeast(u32),
+    /// This one; while it is silent, any other.
+    Primary(String),
+}
+
+impl Verdict {
+    fn is_any(&self) -> bool {
+        *self == Verdict::Any
     }
 }
 
-/// What is folded together: what all sources said of one component, one capability and one impact.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Group {
+/// The name that alerts know a component by, from an instant on: the alerts whose label `label` is `value` are about
+/// `component`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelMap {
+    pub label: String,
+    pub value: String,
     pub component: String,
     pub capability: Capability,
     pub impact: Impact,
@@ -236,6 +274,11 @@ impl Mapping {
             Rule::Outage(_) | Rule::Heartbeat | Rule::Ignored => None,
         })
     }
+    #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
+    pub from: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub to: Option<Instant>,
 }
 
 impl Monitors {
@@ -279,7 +322,7 @@ impl Monitors {
                 if !is_name(&rule.component_label) {
                     wrong(format!("/rules/{at}/means/outage/component_label"), NAME);
                 }
-                if let Err(message) = rule.capability.check() {
+                if let Some(Err(message)) = rule.capability.as_ref().map(Capability::check) {
                     wrong(format!("/rules/{at}/means/outage/capability"), message);
                 }
                 if let Err(message) = rule.impact.check() {
@@ -297,10 +340,16 @@ impl Monitors {
             if let Err(message) = component.scope.check() {
                 wrong(format!("/components/{at}/scope"), message);
             }
+            for capability in &component.capabilities {
+                if let Err(message) = capability.check() {
+                    wrong(format!("/components/{at}/capabilities"), message);
+                }
+            }
+            if let Err(message) = self.check_verdict(component) {
+                wrong(format!("/components/{at}/verdict"), message);
+            }
             let twice = self.components.iter().skip(at + 1).any(|other| {
-                let apart =
-                    component.to.is_some_and(|to| to <= other.from) || other.to.is_some_and(|to| to <= component.from);
-                other.name == component.name && !apart
+                other.name == component.name && meet((component.from, component.to), (other.from, other.to))
             });
             if twice {
                 wrong(
@@ -309,8 +358,77 @@ impl Monitors {
                 );
             }
         }
+        for (at, map) in self.labels.iter().enumerate() {
+            if ![&map.label, &map.value, &map.component].into_iter().all(|name| is_name(name)) {
+                wrong(
+                    format!("/labels/{at}"),
+                    "label, value and component have 1 to 200 characters each, no control characters",
+                );
+            }
+            if map.to.is_some_and(|to| to <= map.from) {
+                wrong(format!("/labels/{at}/to"), "the end must be after the start");
+            }
+            let twice = self.labels.iter().skip(at + 1).any(|other| {
+                (&other.label, &other.value) == (&map.label, &map.value)
+                    && meet((map.from, map.to), (other.from, other.to))
+            });
+            if twice {
+                wrong(
+                    format!("/labels/{at}"),
+                    "this value names two components at one time; end the first one with `to`",
+                );
+            }
+        }
         if errors.is_empty() { Ok(()) } else { Err(Refusal::invalid(errors)) }
     }
+
+    /// A verdict that counts voices needs them: sources that watch the component, in this document.
+    fn check_verdict(&self, component: &Component) -> Result<(), &'static str> {
+        let watching = || self.sources.iter().filter(|source| source.watches.contains(&component.name));
+        match &component.verdict {
+            Verdict::Any => Ok(()),
+            Verdict::All if watching().next().is_none() => {
+                Err("all of nobody: name this component under `watches` of the sources that see it, in this document")
+            }
+            Verdict::AtLeast(0) => Err("at_least counts from 1"),
+            Verdict::AtLeast(count) if usize::try_from(*count).is_ok_and(|count| count > watching().count()) => {
+                Err("fewer sources of this document watch this component: name it under their `watches`")
+            }
+            Verdict::Primary(name) if !watching().any(|source| source.name == *name) => {
+                Err("this source is not in this document, or does not watch this component")
+            }
+            Verdict::All | Verdict::AtLeast(_) | Verdict::Primary(_) => Ok(()),
+        }
+    }
+
+    /// What is right and may still not be meant: a component whose name, or a label map whose value, looks like one host's. A
+    /// fail-over moves a service to another host, and the outage would be laid over the wrong mailboxes.
+    pub fn warnings(&self) -> Vec<String> {
+        let components = self.components.iter().map(|one| &one.name).filter(|name| is_host(name)).map(|name| {
+            format!(
+                "component {name:?} looks like a host: name the service, since a fail-over moves it to another host"
+            )
+        });
+        let labels = self.labels.iter().filter(|map| map.to.is_none() && is_host(&map.value)).map(|map| {
+            format!(
+                "{} {:?} looks like a host, and stands for {:?} without an end: give it a `to` when the service moves",
+                map.label, map.value, map.component
+            )
+        });
+        components.chain(labels).collect()
+    }
+}
+
+/// An address, a name with a port, or a name with a domain.
+fn is_host(name: &str) -> bool {
+    let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
+    let has_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    has_port || host.parse::<std::net::IpAddr>().is_ok() || (host.contains('.') && !host.contains(' '))
+}
+
+/// Whether two times, from and to, share an instant.
+fn meet(one: (Instant, Option<Instant>), other: (Instant, Option<Instant>)) -> bool {
+    one.1.is_none_or(|to| other.0 < to) && other.1.is_none_or(|to| one.0 < to)
 }
 
 const NAME: &str = "1 to 200 characters, no control characters";
@@ -323,6 +441,7 @@ pub fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::observation::Observation;
     use crate::domain::refusal::Code;
 
     fn document() -> Monitors {
@@ -348,7 +467,7 @@ components:
             let RuleEntry { sources, alertname, means } = entry;
             sources.into_iter().map(move |source| (source, alertname.clone(), means.clone()))
         });
-        Mapping::new(document.sources, rules.collect::<Vec<_>>(), document.components)
+        Mapping::new(document.sources, rules.collect::<Vec<_>>(), document.components, document.labels, [])
     }
 
     fn alert(name: &str, component: Option<&str>, starts_at: &str) -> Observation {
@@ -358,6 +477,8 @@ components:
             labels: component.map(|value| ("component".to_owned(), value.to_owned())).into_iter().collect(),
             starts_at: Instant::parse(starts_at).unwrap(),
             ends_at: None,
+            observed_at: None,
+            said: None,
         }
     }
 
@@ -366,9 +487,9 @@ components:
         let mapping = mapping(document());
         let shards =
             |at: &str| match mapping.meaning("prom-a", &alert("InboundDown", Some("inbound-mx-07"), at)).unwrap() {
-                Meaning::Outage { scope, rule, .. } => {
-                    assert_eq!(rule.correction().for_seconds, 60);
-                    scope.clone()
+                Meaning::Outage { groups, correction } => {
+                    assert_eq!((groups.len(), correction.for_seconds), (1, 60));
+                    mapping.scope_of(&groups[0].about, Instant::parse(at).unwrap()).unwrap()
                 }
                 other => panic!("{other:?}"),
             };
@@ -400,5 +521,65 @@ components:
         assert_eq!(refusal.code, Code::InvalidRequest);
         let pointers: Vec<&str> = refusal.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/sources/1/name", "/rules/2", "/components/0"]);
+    }
+    #[test]
+    fn a_label_map_names_the_component_until_the_service_moves() {
+        let moved = serde_saphyr::from_str::<Monitors>(
+            r"
+components:
+  - name: inbound
+    from: 2026-01-01T00:00:00Z
+    scope: {shards: [mx-07]}
+    capabilities: [receive, access.webmail]
+  - {name: outbound, from: 2026-01-01T00:00:00Z, scope: all}
+labels:
+  - {label: instance, value: '10.0.0.7:25', component: inbound, from: 2026-01-01T00:00:00Z, to: 2026-06-01T00:00:00Z}
+  - {label: instance, value: '10.0.0.7:25', component: outbound, from: 2026-06-01T00:00:00Z}
+rules:
+  - sources: [prom-a]
+    alertname: PortClosed
+    means: {outage: {component_label: instance, impact: {kind: full}}}
+",
+        )
+        .unwrap();
+        moved.check().unwrap();
+        assert_eq!(moved.warnings().len(), 1, "{:?}", moved.warnings());
+        let mapping = mapping(moved);
+        let meant = |at| {
+            let mut alert = alert("PortClosed", None, at);
+            alert.labels.insert("instance".to_owned(), "10.0.0.7:25".to_owned());
+            mapping.meaning("prom-a", &alert)
+        };
+        let Meaning::Outage { groups, .. } = meant("2026-05-31T23:59:59Z").unwrap() else { panic!() };
+        let capabilities: Vec<&str> = groups.iter().map(|group| group.capability.0.as_str()).collect();
+        assert_eq!(capabilities, ["receive", "access.webmail"]);
+        for group in &groups {
+            let voices = mapping.voices(group);
+            let at = Instant::parse("2026-05-31T23:59:59Z").unwrap();
+            let speaks: Vec<&str> = voices
+                .iter()
+                .filter(|one| mapping.correction_of(group, **one, at).is_some())
+                .map(|one| one.value)
+                .collect();
+            assert_eq!(speaks, ["10.0.0.7:25", "inbound"]);
+        }
+        assert_eq!(meant("2026-06-01T00:00:00Z"), Err(Unmapped::NoCapability("outbound".to_owned())));
+    }
+
+    #[test]
+    fn a_verdict_that_counts_voices_needs_them() {
+        let with = |verdict: Verdict, watches: &[&str]| {
+            let mut document = document();
+            document.components.truncate(1);
+            document.components[0].verdict = verdict;
+            document.sources[0].watches = watches.iter().map(|&name| name.to_owned()).collect();
+            document.check().map_err(|refusal| refusal.errors[0].pointer.clone())
+        };
+        let wrong = Err("/components/0/verdict".to_owned());
+        assert_eq!(with(Verdict::All, &[]), wrong);
+        assert_eq!(with(Verdict::All, &["inbound-mx-07"]), Ok(()));
+        assert_eq!(with(Verdict::AtLeast(2), &["inbound-mx-07"]), wrong);
+        assert_eq!(with(Verdict::Primary("prom-b".to_owned()), &["inbound-mx-07"]), wrong);
+        assert_eq!(with(Verdict::Primary("prom-a".to_owned()), &["inbound-mx-07"]), Ok(()));
     }
 }
