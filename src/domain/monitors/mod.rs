@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::ask::Ask;
-use super::observation::Observation;
 use super::refusal::{FieldError, Refusal};
 use super::time::Instant;
 use super::window::{Capability, Correction, Impact, Scope};
@@ -165,115 +164,6 @@ pub struct LabelMap {
     pub label: String,
     pub value: String,
     pub component: String,
-    pub capability: Capability,
-    pub impact: Impact,
-}
-
-/// Why an observation makes no window. It is kept all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unmapped {
-    #[error("no rule says what alert {0:?} of this source means")]
-    NoRule(String),
-    #[error("the alert has no label {0:?}, which names the component")]
-    NoLabel(String),
-    #[error("component {component:?} served no mailboxes at {at}, as far as is known")]
-    NoComponent { component: String, at: Instant },
-}
-
-/// What an observation means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning<'a> {
-    Heartbeat,
-    Ignored,
-    Outage { group: Group, rule: &'a OutageRule, scope: &'a Scope },
-}
-
-/// The rules and components in force, ready to be asked.
-#[derive(Clone, Debug, Default)]
-pub struct Mapping {
-    sources: BTreeMap<String, Source>,
-    rules: BTreeMap<(String, String), Rule>,
-    components: BTreeMap<String, Vec<Component>>,
-}
-
-impl Mapping {
-    pub fn new(
-        sources: Vec<Source>,
-        rules: impl IntoIterator<Item = (String, String, Rule)>,
-        components: Vec<Component>,
-    ) -> Self {
-        let mut mapping = Mapping {
-            sources: sources.into_iter().map(|source| (source.name.clone(), source)).collect(),
-            rules: rules.into_iter().map(|(source, name, rule)| ((source, name), rule)).collect(),
-            components: BTreeMap::new(),
-        };
-        for component in components {
-            mapping.components.entry(component.name.clone()).or_default().push(component);
-        }
-        mapping
-    }
-
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.sources.values()
-    }
-
-    pub fn source(&self, name: &str) -> Option<&Source> {
-        self.sources.get(name)
-    }
-
-    /// What `observation` of `source` means.
-    pub fn meaning(&self, source: &str, observation: &Observation) -> Result<Meaning<'_>, Unmapped> {
-        let rule = self
-            .rules
-            .get(&(source.to_owned(), observation.name.clone()))
-            .ok_or_else(|| Unmapped::NoRule(observation.name.clone()))?;
-        let rule = match rule {
-            Rule::Heartbeat => return Ok(Meaning::Heartbeat),
-            Rule::Ignored => return Ok(Meaning::Ignored),
-            Rule::Outage(rule) => rule,
-        };
-        let component = observation
-            .labels
-            .get(&rule.component_label)
-            .ok_or_else(|| Unmapped::NoLabel(rule.component_label.clone()))?;
-        let at = observation.starts_at;
-        let serving = self.components.get(component).and_then(|all| all.iter().find(|one| one.serves_at(at)));
-        let scope =
-            serving.map(|one| &one.scope).ok_or_else(|| Unmapped::NoComponent { component: component.clone(), at })?;
-        let group = Group { component: component.clone(), capability: rule.capability.clone(), impact: rule.impact };
-        Ok(Meaning::Outage { group, rule, scope })
-    }
-
-    /// Which mailboxes the component served at `at`.
-    pub fn scope_at(&self, component: &str, at: Instant) -> Option<&Scope> {
-        self.components.get(component)?.iter().find(|one| one.serves_at(at)).map(|one| &one.scope)
-    }
-
-    /// The rule for alert `name` of `source`, where it speaks of an outage.
-    pub fn outage_rule(&self, source: &str, name: &str) -> Option<&OutageRule> {
-        match self.rules.get(&(source.to_owned(), name.to_owned()))? {
-            Rule::Outage(rule) => Some(rule),
-            Rule::Heartbeat | Rule::Ignored => None,
-        }
-    }
-
-    /// The alerts that speak of outages: source and name.
-    pub fn outage_alerts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.rules.iter().filter_map(|((source, name), rule)| match rule {
-            Rule::Outage(_) => Some((source.as_str(), name.as_str())),
-            Rule::Heartbeat | Rule::Ignored => None,
-        })
-    }
-
-    /// The rules whose alerts may speak of `group`: source, alert name, and the label that names the component.
-    pub fn rules_for<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
-        self.rules.iter().filter_map(|((source, name), rule)| match rule {
-            Rule::Outage(rule) if rule.capability == group.capability && rule.impact == group.impact => {
-                Some((source.as_str(), name.as_str(), rule.component_label.as_str()))
-            }
-            Rule::Outage(_) | Rule::Heartbeat | Rule::Ignored => None,
-        })
-    }
     #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
     pub from: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
