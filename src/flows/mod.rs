@@ -33,6 +33,7 @@ pub mod propose_credit_run;
 pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;
+pub mod reconcile_monitors;
 pub mod refold;
 pub mod replay_spool;
 pub mod sequence_feed;

@@ -1,5 +1,5 @@
 //! Doors for the clock: numbering what was committed, applying approved runs, posting decisions whose hold is over, replaying
-//! what monitors told while the database was away.
+//! what monitors told while the database was away, asking them what they did not tell.
 //!
 //! Each turn asks the database what there is to do, so any number of servers may run them, and a crash loses nothing. A
 //! notification only wakes a turn up earlier; the interval is what makes sure.
@@ -14,6 +14,7 @@ use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::store::{Error, feed, runs};
 
+mod ask;
 mod spool;
 
 /// How long a turn waits for the next when nobody wakes it.
@@ -22,7 +23,7 @@ const TURN: Duration = Duration::from_millis(250);
 /// Runs the jobs until `stop` says so. A failure is logged, and the next turn tries again.
 pub async fn run(app: App, stop: watch::Receiver<bool>) {
     // What waits for a disk or for a monitor keeps nobody else waiting.
-    tokio::join!(turns(app.clone(), stop.clone()), spool::run(app, stop));
+    tokio::join!(turns(app.clone(), stop.clone()), spool::run(app.clone(), stop.clone()), ask::run(app, stop));
 }
 
 async fn turns(app: App, mut stop: watch::Receiver<bool>) {

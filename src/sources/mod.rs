@@ -4,6 +4,7 @@
 //! takes its deliveries, and cases from real bodies.
 
 pub mod alertmanager;
+pub mod asked;
 
 use crate::domain::observation::Delivery;
 use crate::domain::refusal::Refusal;

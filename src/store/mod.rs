@@ -12,6 +12,7 @@ use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
 pub mod accounts;
+pub mod asked;
 pub mod assessments;
 pub mod audit;
 pub mod books;
