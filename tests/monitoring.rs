@@ -6,6 +6,8 @@ mod support;
 mod monitors;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/stoppable.rs"]
+mod stoppable;
 
 use makegood::cli::token::{self, CreateArgs};
 use makegood::clock::Clock;
@@ -18,16 +20,34 @@ use makegood::flows::system_actor;
 use makegood::http::auth::MachineKey;
 use makegood::store::{evidence, windows};
 use monitors::{Monitors, seen};
+use serde_json::json;
 use server::Server;
 use sqlx::PgPool;
+use stoppable::Stoppable;
 use support::TestDatabase;
 
 const SOURCE: &str = "prometheus-north";
 
 /// One database, the monitors, and how makegood is started beside them.
 struct Site {
-    database: TestDatabase,
+    url_app: String,
+    pool: PgPool,
     monitors: Monitors,
+    /// Dropped with this.
+    _shared: Option<TestDatabase>,
+    own: Option<Stoppable>,
+}
+
+/// How a site differs from the plain one.
+#[derive(Default)]
+struct Plan {
+    /// Alerts of one group are told together: where the Watchdog is told again, so is everything else.
+    one_group: bool,
+    /// What of `ask` there is.
+    ask_alertmanager: bool,
+    ask_prometheus: bool,
+    /// A PostgreSQL that can be stopped.
+    own_database: bool,
 }
 
 fn somebody(role: Role) -> Actor {
@@ -39,29 +59,42 @@ fn now() -> Instant {
 }
 
 impl Site {
-    /// All of it but makegood runs, and what the alerts mean is set up. `ask` is the source's field of that name.
-    async fn open(group_by: &str, ask: impl Fn(&Monitors) -> String) -> Self {
-        let database = support::database().await;
-        let mut monitors = Monitors::prepare("", group_by);
+    /// All of it but makegood runs, and what the alerts mean is set up.
+    async fn open(plan: Plan) -> Self {
+        let (own, shared) = match plan.own_database {
+            true => (Some(Stoppable::start().await), None),
+            false => (None, Some(support::database().await)),
+        };
+        let own_url = own.as_ref().map(|own| own.url_app.clone());
+        let url_app = own_url.or_else(|| shared.as_ref().map(|one| one.url_app.clone())).unwrap();
+        let pool = PgPool::connect(&url_app).await.unwrap();
+        let mut monitors = Monitors::prepare("", if plan.one_group { "" } else { "alertname" });
         let keys = MachineKey::load_or_create(&monitors.folder.join("data/keys")).unwrap();
         let args = CreateArgs { role: Role::Ingest, source: SOURCE.to_owned(), expires: DAY };
-        let made = token::create(&database.app, &keys, &Clock::real(), &somebody(Role::Admin), &args).await.unwrap();
+        let made = token::create(&pool, &keys, &Clock::real(), &somebody(Role::Admin), &args).await.unwrap();
         std::fs::write(monitors.folder.join("token"), made.token).unwrap();
-        let document = monitors.filled_in("monitors.yaml", &[("@ASK@", ask(&monitors))]);
-        let document: Document = serde_saphyr::from_str(&document).unwrap();
-        set_up_monitors(&database.app, now(), &somebody(Role::Operations), &document).await.unwrap();
+        let mut ask = json!({"every_seconds": 1, "step_seconds": 1, "patience_seconds": 2});
+        if plan.ask_alertmanager {
+            ask["alertmanager"] = json!(format!("http://{}", monitors.at.alertmanager));
+        }
+        if plan.ask_prometheus {
+            ask["prometheus"] = json!(format!("http://{}", monitors.at.prometheus));
+        }
+        let ask = if plan.ask_alertmanager || plan.ask_prometheus { ask } else { json!(null) };
+        let filled_in = [("@ASK@", ask.to_string()), ("@WATCHES@", "[]".to_owned())];
+        let document: Document = serde_saphyr::from_str(&monitors.filled_in("monitors.yaml", &filled_in)).unwrap();
+        set_up_monitors(&pool, now(), &somebody(Role::Operations), &document).await.unwrap();
         monitors.start_all().await;
-        Site { database, monitors }
+        Site { url_app, pool, monitors, _shared: shared, own }
     }
 
     fn serve(&self) -> Server {
         let listen = self.monitors.at.makegood.to_string();
-        let data = self.monitors.folder.join("data");
-        Server::start(&self.database.url_app, &data, &listen, &[])
+        Server::start(&self.url_app, &self.monitors.folder.join("data"), &listen, &[])
     }
 
     fn pool(&self) -> &PgPool {
-        &self.database.app
+        &self.pool
     }
 
     /// The windows that stand, as of the last recorded time.
@@ -85,7 +118,7 @@ impl Site {
     }
 
     async fn count(&self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&self.database.owner).await.unwrap()
+        sqlx::query_scalar(statement).fetch_one(&self.pool).await.unwrap()
     }
 
     async fn told(&self) -> (i64, i64, i64) {
@@ -94,6 +127,25 @@ impl Site {
             self.count("SELECT count(*) FROM outage_window").await,
             self.count("SELECT count(*) FROM audit WHERE action LIKE 'outage.%'").await,
         )
+    }
+
+    /// How the observations of the outage came to us.
+    async fn origins(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT origin FROM observation JOIN delivery USING (source, sha256) WHERE name = 'InboundDown'",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The longest time between two heartbeats, in seconds.
+    async fn longest_silence(&self) -> i64 {
+        self.count(
+            "SELECT ceil(max(extract(epoch FROM gap)))::bigint
+             FROM (SELECT heard_at - lag(heard_at) OVER (ORDER BY heard_at) AS gap FROM heartbeat) gaps",
+        )
+        .await
     }
 
     async fn heartbeats(&self) -> i64 {
@@ -117,8 +169,7 @@ async fn a_service_that_stops_opens_a_window_and_closes_it_and_a_repeating_alert
     if is_skipped("a_service_that_stops_opens_a_window") {
         return;
     }
-    // One group of all alerts: where the Watchdog is told again, so is everything else.
-    let mut site = Site::open("", |_| "null".to_owned()).await;
+    let mut site = Site::open(Plan { one_group: true, ..Plan::default() }).await;
     let server = site.serve();
     seen("a heartbeat", || async { (site.heartbeats().await > 0).then_some(()) }).await;
     assert_eq!(site.windows().await, []);
@@ -149,5 +200,149 @@ async fn a_service_that_stops_opens_a_window_and_closes_it_and_a_repeating_alert
     seen("three repetitions", || async { (site.heartbeats().await >= before + 3).then_some(()) }).await;
     assert_eq!(site.windows().await, [closed]);
     assert_eq!(site.told().await, (told.0 + 1, told.1 + 1, told.2 + 1), "one more version, with the end");
+    server.kill();
+}
+
+/// Whether some window or other lasts at every moment from `from` to `to`.
+fn is_covered(windows: &[OutageWindow], from: Instant, to: Instant) -> bool {
+    let mut windows: Vec<_> = windows.iter().map(|one| (one.start, one.end.unwrap_or(Instant::MAX))).collect();
+    windows.sort();
+    let reach =
+        windows.into_iter().fold(from, |reach, (start, end)| if start <= reach { reach.max(end) } else { reach });
+    reach >= to
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_asking_prometheus() {
+    if is_skipped("an_alert_that_fires_and_resolves_while_makegood_is_down") {
+        return;
+    }
+    let plan = Plan { ask_alertmanager: true, ask_prometheus: true, ..Plan::default() };
+    let mut site = Site::open(plan).await;
+    let server = site.serve();
+    seen("a heartbeat", || async { (site.heartbeats().await > 0).then_some(()) }).await;
+    server.kill();
+
+    site.monitors.stop_service();
+    seen("the alert in Prometheus", || async { (site.monitors.firing("InboundDown").await? == 1).then_some(()) }).await;
+    let starts_at = site.starts_at().await;
+    let fingerprint = site.monitors.alerts("InboundDown").await.unwrap()[0]["fingerprint"].as_str().unwrap().to_owned();
+    let started = now();
+    site.monitors.start_service();
+    seen("no alert", || async { (site.monitors.firing("InboundDown").await? == 0).then_some(()) }).await;
+    seen("no alert in Alertmanager", || async { site.monitors.alerts("InboundDown").await?.is_empty().then_some(()) })
+        .await;
+    // Alertmanager tries for ten seconds to tell what fired, and forgets it.
+    seen("a silence longer than what Alertmanager tries", || async {
+        (now() > started.plus(15 * SECOND)).then_some(())
+    })
+    .await;
+
+    let server = site.serve();
+    let window = site.window("what nobody told", |window| window.end.is_some()).await;
+    let off = window.start.micros() - starts_at.plus(-3 * SECOND).micros();
+    assert!(off.abs() <= 1_000, "the start is Alertmanager's to the millisecond: {off}");
+    let end = window.end.unwrap();
+    assert!(started.plus(-SECOND) <= end && end <= started.plus(10 * SECOND), "{started} {end}");
+    assert_eq!(site.origins().await, ["asked_prometheus"]);
+    let found: String = sqlx::query_scalar("SELECT DISTINCT fingerprint FROM observation WHERE name = 'InboundDown'")
+        .fetch_one(site.pool())
+        .await
+        .unwrap();
+    assert_eq!(found, fingerprint, "Alertmanager's own");
+    assert!(site.longest_silence().await <= 10, "the time is known: Prometheus was alive");
+
+    let told = site.told().await;
+    let asked = "SELECT extract(epoch FROM asked_at)::bigint FROM source_asked";
+    let before = site.count(asked).await;
+    seen("three more questions", || async { (site.count(asked).await >= before + 3).then_some(()) }).await;
+    assert_eq!(site.told().await, told, "what agrees adds nothing");
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silenced_alert_is_found_by_asking_alertmanager() {
+    if is_skipped("a_silenced_alert_is_found") {
+        return;
+    }
+    let mut site = Site::open(Plan { ask_alertmanager: true, ..Plan::default() }).await;
+    let server = site.serve();
+    site.monitors.silence("InboundDown");
+    site.monitors.stop_service();
+    let window = site.window("the window of the silenced alert", |_| true).await;
+    assert_eq!((window.start, window.end), (site.starts_at().await.plus(-3 * SECOND), None));
+    assert_eq!(site.origins().await, ["asked_alertmanager"]);
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_alertmanager_tells_while_the_database_is_away_is_not_lost() {
+    if is_skipped("what_alertmanager_tells_while_the_database_is_away") {
+        return;
+    }
+    let mut site = Site::open(Plan { own_database: true, ..Plan::default() }).await;
+    let server = site.serve();
+    seen("a heartbeat", || async { (site.heartbeats().await > 0).then_some(()) }).await;
+    site.own.as_mut().unwrap().stop().await;
+    let stopped = now();
+    site.monitors.stop_service();
+    let spool = site.monitors.folder.join("data/spool");
+    let waits = |status: &str| {
+        let files = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+        let mut texts = files.filter_map(|path| std::fs::read_to_string(path).ok());
+        texts.any(|text| text.contains("\"alertname\":\"InboundDown\"") && text.contains(status)).then_some(())
+    };
+    seen("the alert in the spool", || async { waits("\"status\":\"firing\"") }).await;
+    let starts_at = site.starts_at().await;
+    site.monitors.start_service();
+    seen("its end in the spool", || async { waits("\"status\":\"resolved\"") }).await;
+    seen("a time longer than the gap", || async { (now() > stopped.plus(15 * SECOND)).then_some(()) }).await;
+
+    site.own.as_mut().unwrap().start_again().await;
+    let window = site.window("the window", |window| window.end.is_some()).await;
+    assert_eq!(window.start, starts_at.plus(-3 * SECOND));
+    assert_eq!(site.origins().await, ["told"]);
+    seen("an empty spool", || async {
+        let mut files = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+        files.all(|path| path.extension().is_none_or(|end| end != "delivery")).then_some(())
+    })
+    .await;
+    assert_eq!(std::fs::read_dir(spool.join("refused")).unwrap().count(), 0);
+    assert!(
+        site.longest_silence().await <= 10,
+        "heartbeats wait in the spool too, and keep the time at which they came"
+    );
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prometheus_that_is_killed_looks_like_recovery_and_is_none() {
+    if is_skipped("a_prometheus_that_is_killed_looks_like_recovery") {
+        return;
+    }
+    let mut site = Site::open(Plan::default()).await;
+    let server = site.serve();
+    seen("a heartbeat", || async { (site.heartbeats().await > 0).then_some(()) }).await;
+    site.monitors.stop_service();
+    let opened = site.window("the window of the outage", |_| true).await;
+    site.monitors.kill_prometheus();
+    // Alertmanager takes an alert that it is not told again to be over, and says so.
+    let resolved = "SELECT count(*) FROM observation WHERE name = 'InboundDown' AND ends_at IS NOT NULL";
+    seen("a resolve", || async { (site.count(resolved).await > 0).then_some(()) }).await;
+    site.monitors.start_service();
+    let killed = site.windows().await;
+    assert!(is_covered(&killed, opened.start, now()), "not known, and not up: {killed:#?}");
+    // Alive again, it says nothing about the time in which it was not.
+    let before = site.heartbeats().await;
+    site.monitors.start_prometheus().await;
+    seen("three heartbeats", || async { (site.heartbeats().await >= before + 3).then_some(()) }).await;
+    let end: chrono::DateTime<chrono::Utc> =
+        sqlx::query_scalar("SELECT max(ends_at) FROM observation WHERE name = 'InboundDown'")
+            .fetch_one(site.pool())
+            .await
+            .unwrap();
+    let end = Instant::from_utc(end).unwrap();
+    let windows = site.windows().await;
+    assert!(is_covered(&windows, opened.start, end.plus(1)), "the end that it was said to have is not believed");
     server.kill();
 }

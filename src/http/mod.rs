@@ -30,6 +30,7 @@ pub mod health;
 pub mod ingest;
 pub mod ledger;
 pub mod listener;
+pub mod observations;
 pub mod observe;
 pub mod outages;
 pub mod pages;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    outages, terms,
+    observations, outages, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -70,6 +70,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::create_outage, outages::list_outages))
         .routes(routes!(outages::get_outage))
         .routes(routes!(outages::amend_outage))
+        .routes(routes!(observations::of_outage))
         .routes(routes!(outages::confirm_outage))
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::put_monitors))

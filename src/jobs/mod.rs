@@ -27,10 +27,15 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
 }
 
 async fn turns(app: App, mut stop: watch::Receiver<bool>) {
+    let mut is_away = false;
     while !*stop.borrow() {
-        match turn(&app).await {
+        let done = turn(&app).await;
+        // That the database is away is said once, and not four times a second.
+        let was_away = std::mem::replace(&mut is_away, done.as_ref().is_err_and(Error::is_unavailable));
+        match done {
             Ok(true) => continue,
             Ok(false) => {}
+            Err(_) if was_away && is_away => {}
             Err(error) => tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "a job failed"),
         }
         tokio::select! {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{Error, evidence};
+use crate::domain::ids::WindowId;
 use crate::domain::observation::Observation;
 use crate::domain::time::Instant;
 
@@ -139,4 +141,76 @@ pub async fn keep_answer(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// One thing that a monitor said of an outage.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Told {
+    #[schema(example = "prometheus-north")]
+    pub source: String,
+    #[schema(example = "9c1f2a6d4be07351")]
+    pub fingerprint: String,
+    /// The alert's name.
+    #[schema(example = "InboundDown")]
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    #[schema(value_type = String)]
+    pub starts_at: Instant,
+    /// Null while it fires.
+    #[schema(value_type = Option<String>)]
+    pub ends_at: Option<Instant>,
+    /// How it came to us: told, asked_alertmanager or asked_prometheus.
+    #[schema(example = "told")]
+    pub origin: String,
+    /// When its bytes came first, and when it was recorded.
+    #[schema(value_type = String)]
+    pub received_at: Instant,
+    #[schema(value_type = String)]
+    pub recorded_at: Instant,
+}
+
+type ToldRow = (
+    String,
+    String,
+    String,
+    Json<BTreeMap<String, String>>,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    String,
+    DateTime<Utc>,
+    DateTime<Utc>,
+);
+
+/// What monitors said of an outage, in the order in which it was recorded; at most 1,000.
+pub async fn told_of(conn: &mut PgConnection, window: WindowId) -> Result<Vec<Told>, Error> {
+    let rows: Vec<ToldRow> = sqlx::query_as(
+        r"SELECT o.source, o.fingerprint, o.name, o.labels, o.starts_at, o.ends_at, d.origin, d.received_at, o.recorded_at
+          FROM (SELECT DISTINCT ON (source, fingerprint, starts_at) source, fingerprint, starts_at, window_id
+                FROM observation_window
+                WHERE (source, fingerprint, starts_at) IN
+                    (SELECT source, fingerprint, starts_at FROM observation_window WHERE window_id = $1)
+                ORDER BY source, fingerprint, starts_at, recorded_at DESC) link
+          JOIN observation o USING (source, fingerprint, starts_at)
+          JOIN delivery d ON d.source = o.source AND d.sha256 = o.sha256
+          WHERE link.window_id = $1
+          ORDER BY o.recorded_at, o.source, o.fingerprint, o.starts_at LIMIT 1000",
+    )
+    .bind(window.0)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|(source, fingerprint, name, Json(labels), starts_at, ends_at, origin, received_at, recorded_at)| {
+            Ok(Told {
+                source,
+                fingerprint,
+                name,
+                labels,
+                starts_at: evidence::instant(starts_at, "observation.starts_at")?,
+                ends_at: ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?,
+                origin,
+                received_at: evidence::instant(received_at, "delivery.received_at")?,
+                recorded_at: evidence::instant(recorded_at, "observation.recorded_at")?,
+            })
+        })
+        .collect()
 }

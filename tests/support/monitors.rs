@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,13 +17,21 @@ use uuid::Uuid;
 /// How long anything may take to be seen, on a machine with other work to do.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The folder of the programs: the one that `tests/monitoring/install.sh` printed, else what the PATH finds.
+/// The program of that name: in the folder that MAKEGOOD_TEST_MONITORS names, else where the PATH finds it.
 fn program(name: &str) -> Option<PathBuf> {
     let folders = match std::env::var_os("MAKEGOOD_TEST_MONITORS") {
         Some(folder) => vec![PathBuf::from(folder)],
         None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
     };
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// A PATH on which `first` and the programs are.
+pub fn path_with(first: &Path) -> OsString {
+    let own = std::env::var_os("MAKEGOOD_TEST_MONITORS").map(PathBuf::from);
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(first.to_owned()).chain(own).chain(std::env::split_paths(&rest));
+    std::env::join_paths(all).unwrap()
 }
 
 /// Whether the test has to be left out because the machine has no monitors; says so past the capture of output. In CI it
@@ -32,7 +41,7 @@ pub fn is_skipped(test: &str) -> bool {
         .into_iter()
         .find(|name| program(name).is_none());
     let Some(missing) = missing else { return false };
-    let how = "run tests/monitoring/install.sh and set MAKEGOOD_TEST_MONITORS to what it prints";
+    let how = "run tests/monitoring/install.sh, or name their folder in MAKEGOOD_TEST_MONITORS";
     assert!(std::env::var_os("CI").is_none(), "there is no {missing}: {how}");
     let _ = writeln!(io::stderr(), "skipped: {test}: there is no {missing}; {how}");
     true
@@ -224,6 +233,17 @@ impl Monitors {
 
     pub fn start_service(&mut self) {
         self.service = Some(TcpListener::bind(self.at.service).unwrap());
+    }
+
+    /// Alertmanager tells nobody of alerts of this name for an hour.
+    pub fn silence(&self, name: &str) {
+        let done = Command::new(program("amtool").unwrap())
+            .args(["silence", "add", "--author=mere", "--comment=on purpose", "--duration=1h"])
+            .arg(format!("--alertmanager.url=http://{}", self.at.alertmanager))
+            .arg(format!("alertname={name}"))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
     }
 
     async fn ask(&self, address: SocketAddr, path: &str) -> Option<Value> {
