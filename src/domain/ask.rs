@@ -127,7 +127,7 @@ fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     format!("{hash:016x}")
 }
 
-/// What was never told of `fired`: an alert that no known one overlaps, and the end of one that is known to fire. What began or
+/// What was never told of `fired`: the time that no known alert covers, and the end of one that is known to fire. What began or
 /// ended after `horizon` may still be told. `alike` says whether two alerts speak of one thing. What agrees adds nothing.
 pub fn missed(
     fired: &[Observation],
@@ -141,25 +141,45 @@ pub fn missed(
     let mut missed = Vec::new();
     for one in fired {
         let until = one.ends_at.unwrap_or(Instant::MAX);
-        let overlaps = |other: &Observation| {
+        let near = known.iter().filter(|other| {
             let end = end_of(other, &known).unwrap_or(Instant::MAX);
             other.starts_at <= until.plus(slack) && one.starts_at <= end.plus(slack)
-        };
-        let covering: Vec<&Observation> = known.iter().filter(|other| overlaps(other) && alike(one, other)).collect();
-        let news: Vec<Observation> = if covering.is_empty() {
-            (one.starts_at <= horizon).then(|| one.clone()).into_iter().collect()
-        } else {
-            let fires = |other: &&&Observation| end_of(other, &known).is_none() && other.starts_at <= until;
-            let over = one.ends_at.filter(|end| *end <= horizon);
-            let ended = |end| {
-                covering.iter().filter(fires).map(move |other| Observation { ends_at: Some(end), ..(**other).clone() })
-            };
-            over.into_iter().flat_map(ended).collect()
-        };
+        });
+        let covering: Vec<&Observation> = near.filter(|other| alike(one, other)).collect();
+        let over = one.ends_at.filter(|end| *end <= horizon);
+        let fire = covering.iter().filter(|other| end_of(other, &known).is_none() && other.starts_at <= until);
+        let ended = over.into_iter().flat_map(|end| fire.clone().map(move |other| (*other, end)));
+        let mut news: Vec<Observation> =
+            ended.map(|(other, end)| Observation { ends_at: Some(end), ..other.clone() }).collect();
+        let covers = covering.iter().map(|other| (other.starts_at, end_of(other, &known).unwrap_or(Instant::MAX)));
+        let pieces = uncovered((one.starts_at, until), covers.collect(), slack);
+        news.extend(pieces.into_iter().filter(|(start, _)| *start <= horizon).map(|(start, end)| Observation {
+            starts_at: start,
+            ends_at: (end < Instant::MAX).then_some(end),
+            ..one.clone()
+        }));
         known.extend(news.iter().cloned());
         missed.extend(news);
     }
     missed
+}
+
+/// What is left of `whole` outside `covers`, but for what is no longer than `slack`; all of it where nothing covers any.
+fn uncovered(whole: (Instant, Instant), mut covers: Vec<(Instant, Instant)>, slack: i64) -> Vec<(Instant, Instant)> {
+    if covers.is_empty() {
+        return vec![whole];
+    }
+    covers.sort();
+    let (mut from, until) = whole;
+    let mut pieces = Vec::new();
+    for (start, end) in covers.into_iter().chain([(until, until)]) {
+        let piece = (from, start.min(until));
+        if piece.1.micros() - piece.0.micros() > slack {
+            pieces.push(piece);
+        }
+        from = from.max(end);
+    }
+    pieces
 }
 
 /// What Alertmanager holds and nobody told: `held` fires there, and began before `horizon`.
@@ -174,9 +194,9 @@ pub fn untold(held: &[Observation], known: &[Observation], horizon: Instant) -> 
 
 /// When an alert was over, as far as is known: by its own end, or by that of another start of the same alert.
 fn end_of(one: &Observation, known: &[Observation]) -> Option<Instant> {
-    let same = known.iter().filter(|other| other.fingerprint == one.fingerprint);
-    let ends = same.filter(|other| other.starts_at == one.starts_at || other.ends_at > Some(one.starts_at));
-    ends.filter_map(|other| other.ends_at).min()
+    let same = || known.iter().filter(|other| other.fingerprint == one.fingerprint);
+    let own = same().filter(|other| other.starts_at == one.starts_at).filter_map(|other| other.ends_at).max();
+    own.or_else(|| same().filter_map(|other| other.ends_at).filter(|end| *end > one.starts_at).min())
 }
 
 /// Which samples of a heartbeat fill what is too long between the ones that were heard.
@@ -272,7 +292,7 @@ mod tests {
         assert_eq!(missing(&[], 1_000), found);
         assert_eq!(missing(&[], 99), [], "it may still be told");
         assert_eq!(missing(&[told("f", 100, Some(200))], 1_000), []);
-        assert_eq!(missing(&[told("f", 150, Some(400))], 1_000), [], "it overlaps");
+        assert_eq!(missing(&[told("f", 110, Some(400))], 1_000), [], "to within two steps");
         assert_eq!(missing(&[told("f", 221, None)], 1_000), found, "another one, later");
         let elsewhere = Observation { labels: labels("mx-08"), ..told("f", 100, Some(200)) };
         assert_eq!(missing(&[elsewhere], 1_000), found, "another component");
@@ -291,6 +311,21 @@ mod tests {
         let missing = missed(&found, &[told("f", 100, None)], 10, at(1_000), same);
         let own = found[0].fingerprint.as_str();
         assert_eq!(edges(&missing), [("f", 100, Some(200)), (own, 400, Some(500))]);
+    }
+
+    #[test]
+    fn an_alert_that_was_said_to_be_over_and_went_on_is_missed_for_the_rest() {
+        // Alertmanager lost sight of Prometheus, and took the alert to be over.
+        let found = fired(&[series("mx-07", 10..60)], 10, at(1_000));
+        let own = found[0].fingerprint.as_str();
+        let missing = |known: &[Observation]| missed(&found, known, 10, at(1_000), same);
+        assert_eq!(edges(&missing(&[told("f", 100, Some(300))])), [(own, 300, Some(600))]);
+        assert_eq!(edges(&missing(&[told("f", 300, Some(600))])), [(own, 100, Some(300))]);
+        let halves = [told("f", 100, Some(200)), told("f", 400, Some(700))];
+        assert_eq!(edges(&missing(&halves)), [(own, 200, Some(400))]);
+        let goes_on = fired(&[series("mx-07", 10..60)], 10, at(600));
+        let missing = missed(&goes_on, &[told("f", 100, Some(300))], 10, at(600), same);
+        assert_eq!(edges(&missing), [(own, 300, None)]);
     }
 
     #[test]
