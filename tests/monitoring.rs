@@ -20,7 +20,7 @@ use makegood::flows::system_actor;
 use makegood::http::auth::MachineKey;
 use makegood::store::{evidence, windows};
 use monitors::{Monitors, seen};
-use serde_json::json;
+use serde_json::{Value, json};
 use server::Server;
 use sqlx::PgPool;
 use stoppable::Stoppable;
@@ -32,6 +32,8 @@ const SOURCE: &str = "prometheus-north";
 struct Site {
     url_app: String,
     pool: PgPool,
+    /// Of a program of operations.
+    token: String,
     monitors: Monitors,
     /// Dropped with this.
     _shared: Option<TestDatabase>,
@@ -70,9 +72,12 @@ impl Site {
         let pool = PgPool::connect(&url_app).await.unwrap();
         let mut monitors = Monitors::prepare("", if plan.one_group { "" } else { "alertname" });
         let keys = MachineKey::load_or_create(&monitors.folder.join("data/keys")).unwrap();
-        let args = CreateArgs { role: Role::Ingest, source: SOURCE.to_owned(), expires: DAY };
-        let made = token::create(&pool, &keys, &Clock::real(), &somebody(Role::Admin), &args).await.unwrap();
-        std::fs::write(monitors.folder.join("token"), made.token).unwrap();
+        let make = async |role| {
+            let args = CreateArgs { role, source: SOURCE.to_owned(), expires: DAY };
+            token::create(&pool, &keys, &Clock::real(), &somebody(Role::Admin), &args).await.unwrap().token
+        };
+        std::fs::write(monitors.folder.join("token"), make(Role::Ingest).await).unwrap();
+        let token = make(Role::Operations).await;
         let mut ask = json!({"every_seconds": 1, "step_seconds": 1, "patience_seconds": 2});
         if plan.ask_alertmanager {
             ask["alertmanager"] = json!(format!("http://{}", monitors.at.alertmanager));
@@ -85,7 +90,7 @@ impl Site {
         let document: Document = serde_saphyr::from_str(&monitors.filled_in("monitors.yaml", &filled_in)).unwrap();
         set_up_monitors(&pool, now(), &somebody(Role::Operations), &document).await.unwrap();
         monitors.start_all().await;
-        Site { url_app, pool, monitors, _shared: shared, own }
+        Site { url_app, pool, token, monitors, _shared: shared, own }
     }
 
     fn serve(&self) -> Server {
@@ -239,6 +244,8 @@ async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_ask
     .await;
 
     let server = site.serve();
+    // One asks at a time; and what both find is found once.
+    let beside = Server::start(&site.url_app, &site.monitors.folder.join("data"), "127.0.0.1:0", &[]);
     let window = site.window("what nobody told", |window| window.end.is_some()).await;
     let off = window.start.micros() - starts_at.plus(-3 * SECOND).micros();
     assert!(off.abs() <= 1_000, "the start is Alertmanager's to the millisecond: {off}");
@@ -250,6 +257,15 @@ async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_ask
         .await
         .unwrap();
     assert_eq!(found, fingerprint, "Alertmanager's own");
+    let said = reqwest::Client::new()
+        .get(format!("{}/v1/outages/{}/observations", beside.url, window.id))
+        .bearer_auth(&site.token)
+        .send()
+        .await
+        .unwrap();
+    let said: Value = serde_json::from_str(&said.text().await.unwrap()).unwrap();
+    assert_eq!(said["data"][0]["origin"], "asked_prometheus", "{said}");
+    assert_eq!((&said["data"][0]["fingerprint"], &said["data"][1]), (&json!(fingerprint), &json!(null)), "{said}");
     assert!(site.longest_silence().await <= 10, "the time is known: Prometheus was alive");
 
     let told = site.told().await;

@@ -2,7 +2,7 @@
 //!
 //! Only differences are recorded. Each is of its own kind, since the answer that it comes from is kept as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ use super::refold::{Evidence, groups_of, record, refold_in};
 use super::system_actor;
 use crate::domain::ask::{self, Ask, Series};
 use crate::domain::monitors::{Mapping, Meaning, Source};
-use crate::domain::observation::{Delivery, Observation, ObservationKey};
+use crate::domain::observation::{Observation, ObservationKey};
 use crate::domain::time::{DAY, Instant, SECOND};
 use crate::store::asked::{self, Asked, Origin};
 use crate::store::{Error, Tx, evidence, monitors, observations};
@@ -176,14 +176,19 @@ pub async fn reconcile_monitors(
     let mapping = monitors::mapping(&mut tx).await?;
     let (observed, beats) = find(&mut tx, &mapping, now, due, answer).await?;
     let sha256: [u8; 32] = Sha256::digest(raw).into();
-    let found = Delivery { observations: observed, truncated: 0 };
-    let distinct = found.distinct(source);
+    let mut distinct: BTreeMap<ObservationKey, &Observation> = BTreeMap::new();
+    for one in &observed {
+        let known = distinct.entry(one.key(source)).or_insert(one);
+        if one.ends_at > known.ends_at {
+            *known = one;
+        }
+    }
     if !distinct.is_empty() {
         asked::keep_answer(&mut tx, source, origin, &sha256, raw, now).await?;
     }
     let stored = observations::insert_new(&mut tx, &distinct, &sha256, recorded_at).await?;
     let stored: BTreeSet<ObservationKey> = stored.into_iter().collect();
-    let mut groups = groups_of(&mapping, source, &found.observations);
+    let mut groups = groups_of(&mapping, source, &observed);
     for beat in &beats {
         observations::hear(&mut tx, source, *beat).await?;
     }

@@ -57,7 +57,7 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
         }
         tokio::select! {
             () = tokio::time::sleep(TURN) => {}
-            _ = stop.changed() => {}
+            _ = stop.changed() => break,
         }
     }
 }
