@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    observations, outages, terms,
+    outages, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -70,10 +70,10 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::create_outage, outages::list_outages))
         .routes(routes!(outages::get_outage))
         .routes(routes!(outages::amend_outage))
-        .routes(routes!(observations::of_outage))
         .routes(routes!(outages::confirm_outage))
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::put_monitors))
+        .routes(routes!(super::observations::of_outage))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .layer(middleware::from_fn(deadline));
