@@ -217,17 +217,18 @@ fn is_covered(windows: &[OutageWindow], from: Instant, to: Instant) -> bool {
     reach >= to
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_asking_prometheus() {
-    if is_skipped("an_alert_that_fires_and_resolves_while_makegood_is_down") {
-        return;
-    }
-    let plan = Plan { ask_alertmanager: true, ask_prometheus: true, ..Plan::default() };
-    let mut site = Site::open(plan).await;
+/// An alert that fired and was over while nobody could be told.
+struct Missed {
+    starts_at: Instant,
+    fingerprint: String,
+    /// When the service worked again.
+    started: Instant,
+}
+
+async fn miss_an_alert(site: &mut Site) -> Missed {
     let server = site.serve();
     seen("a heartbeat", || async { (site.heartbeats().await > 0).then_some(()) }).await;
     server.kill();
-
     site.monitors.stop_service();
     seen("the alert in Prometheus", || async { (site.monitors.firing("InboundDown").await? == 1).then_some(()) }).await;
     let starts_at = site.starts_at().await;
@@ -242,6 +243,17 @@ async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_ask
         (now() > started.plus(15 * SECOND)).then_some(())
     })
     .await;
+    Missed { starts_at, fingerprint, started }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_asking_prometheus() {
+    if is_skipped("an_alert_that_fires_and_resolves_while_makegood_is_down") {
+        return;
+    }
+    let plan = Plan { ask_alertmanager: true, ask_prometheus: true, ..Plan::default() };
+    let mut site = Site::open(plan).await;
+    let Missed { starts_at, fingerprint, started } = miss_an_alert(&mut site).await;
 
     let server = site.serve();
     // One asks at a time; and what both find is found once.
@@ -273,6 +285,26 @@ async fn an_alert_that_fires_and_resolves_while_makegood_is_down_is_found_by_ask
     let before = site.count(asked).await;
     seen("three more questions", || async { (site.count(asked).await >= before + 3).then_some(()) }).await;
     assert_eq!(site.told().await, told, "what agrees adds nothing");
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prometheus_that_is_away_when_it_is_asked_is_asked_again_for_the_same_time() {
+    if is_skipped("a_prometheus_that_is_away_when_it_is_asked") {
+        return;
+    }
+    let mut site = Site::open(Plan { ask_prometheus: true, ..Plan::default() }).await;
+    let missed = miss_an_alert(&mut site).await;
+    site.monitors.kill_prometheus();
+    let asked = "SELECT coalesce(max(extract(epoch FROM asked_at)), 0)::bigint FROM source_asked";
+    let before = site.count(asked).await;
+    let server = site.serve();
+    seen("two questions in vain", || async { (site.count(asked).await >= before + 2).then_some(()) }).await;
+    assert_eq!(site.windows().await, []);
+    site.monitors.start_prometheus().await;
+    let window = site.window("what nobody told", |window| window.end.is_some()).await;
+    assert!(window.end.unwrap() <= missed.started.plus(10 * SECOND), "{:?}", window.end);
+    assert_eq!(site.origins().await, ["asked_prometheus"]);
     server.kill();
 }
 
