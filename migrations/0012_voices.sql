@@ -1,7 +1,8 @@
 -- Why: monitors that say what failed by themselves, names that alerts know a component by, and the silences of monitors,
 -- in which it is not known whether what they watch worked.
 -- All insert-only: the latest version holds.
--- Locks: `observation` and `outage_window` for a moment each; the new columns are null everywhere.
+-- Locks: `observation` and `outage_window` for a moment each; `observation_window` while its key is built anew, which takes a
+-- second for a million alerts.
 
 -- When the source says that it saw this, and what failed, where it says so by itself (domain/observation.rs `Said`).
 ALTER TABLE observation ADD COLUMN observed_at timestamptz;
@@ -30,7 +31,13 @@ CREATE TABLE silence (
     CONSTRAINT silence_does_not_end_before_it_begins CHECK (ends_at >= begins_at)
 );
 
--- What is not known of one thing: found by what it is about, since no alert leads to it.
-CREATE INDEX outage_window_unknown ON outage_window ((body -> 'about')) WHERE body ->> 'certainty' = 'unknown';
+-- One alert may speak of several capabilities, and so is evidence for a window of each. Empty: of the only one.
+ALTER TABLE observation_window ADD COLUMN capability text NOT NULL DEFAULT '';
+ALTER TABLE observation_window DROP CONSTRAINT observation_window_pkey;
+ALTER TABLE observation_window ADD CONSTRAINT observation_window_pkey
+    PRIMARY KEY (source, fingerprint, starts_at, capability, recorded_at);
+
+-- What is held of one thing: no alert leads to a time that is unknown, nor to one on which several had to agree.
+CREATE INDEX outage_window_by_about ON outage_window ((body -> 'about')) WHERE body ? 'about';
 
 GRANT SELECT, INSERT ON label_map, silence TO makegood_app;

@@ -9,10 +9,11 @@ use makegood::domain::ids::WindowId;
 use makegood::domain::monitors::Monitors;
 use makegood::domain::refusal::Code;
 use makegood::domain::time::{Instant, Interval, MINUTE, SECOND};
-use makegood::domain::window::{Capability, Impact, OutageWindow, Scope};
+use makegood::domain::window::{Capability, Certainty, Impact, OutageWindow, Scope};
 use makegood::flows::amend_outage::{AmendOutage, amend_outage};
 use makegood::flows::announce_outage::{AnnounceOutage, PlannedWork, announce_outage};
 use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
+use makegood::flows::note_silences::note_silences;
 use makegood::flows::once::{Answer, IdempotencyKey};
 use makegood::flows::set_up_monitors::set_up_monitors;
 use makegood::flows::take_alerts::{Taken, take_alerts};
@@ -208,12 +209,51 @@ async fn a_resolve_closes_the_window_only_once_its_source_is_known_to_have_lived
     let unknown = live(pool).await;
     assert!(unknown[0].reason.as_ref().unwrap().contains("the end is unknown"), "{unknown:?}");
 
-    // The first heartbeat comes too late to prove anything; then one on either side of the end, the later one first.
-    assert_eq!(deliver(pool, "prom-a", minutes(34), &[watchdog()]).await.windows, []);
+    // The next heartbeat is so late that the monitor may have been dead: since when it was last heard nothing is known.
+    deliver(pool, "prom-a", minutes(34), &[watchdog()]).await;
+    let start = down().plus(-75 * SECOND);
+    let silent = live(pool).await;
+    assert_eq!(edges(&silent), [(start, Some(minutes(1))), (minutes(1), Some(minutes(34)))]);
+    assert_eq!((silent[0].certainty, silent[1].certainty), (Certainty::Known, Certainty::Unknown));
+    // Two that were late on their way come after all, one on either side of the end.
     deliver(pool, "prom-a", minutes(31), &[watchdog()]).await;
-    let taken = deliver(pool, "prom-a", minutes(29), &[watchdog()]).await;
-    assert_eq!(taken.windows[0].end, Some(minutes(30)));
-    assert_eq!(edges(&live(pool).await), [(down().plus(-75 * SECOND), Some(minutes(30)))]);
+    deliver(pool, "prom-a", minutes(29), &[watchdog()]).await;
+    assert_eq!(edges(&live(pool).await), [(start, Some(minutes(30)))]);
+    database.close().await;
+}
+
+/// Who is silent says nothing, and what he watches is neither up nor down: from the heartbeat on that was the last one.
+#[tokio::test]
+async fn a_silent_monitor_makes_time_unknown_until_it_is_heard_again() {
+    if is_skipped("a_silent_monitor_makes_time_unknown") {
+        return;
+    }
+    let database = ready().await;
+    let pool = &database.app;
+    let watching =
+        r"sources: [{name: prom-a, kind: alertmanager, heartbeat_gap_seconds: 180, watches: [inbound-mx-07]}]";
+    let monitors: Monitors = serde_saphyr::from_str(watching).unwrap();
+    set_up_monitors(pool, at("2026-09-01T00:00:00Z"), &operations(), &monitors).await.unwrap();
+    assert_eq!(note_silences(pool, minutes(0)).await.unwrap(), 0, "who was never heard is not silent yet");
+    deliver(pool, "prom-a", minutes(0), &[watchdog()]).await;
+    assert_eq!(note_silences(pool, minutes(3)).await.unwrap(), 0);
+    assert_eq!(note_silences(pool, minutes(4)).await.unwrap(), 1);
+    assert_eq!(note_silences(pool, minutes(5)).await.unwrap(), 0, "once is enough");
+    let silent = live(pool).await;
+    assert_eq!(edges(&silent), [(minutes(0), None)]);
+    assert_eq!((silent[0].certainty, &silent[0].capability.0), (Certainty::Unknown, &"receive".to_owned()));
+    let mere = operations();
+    let open = ConfirmOutage { version: 1 };
+    let signed = confirm_outage(pool, minutes(60), &mere, &key("open"), silent[0].id, open).await;
+    assert_eq!(code(signed), Code::StillOpen);
+
+    deliver(pool, "prom-a", minutes(20), &[watchdog()]).await;
+    assert_eq!(edges(&live(pool).await), [(minutes(0), Some(minutes(20)))]);
+    // The monitor lived, and its messages were late: what it sent meanwhile leaves no more than the gap.
+    for beat in [17, 3, 14, 6, 11, 9] {
+        deliver(pool, "prom-a", minutes(beat), &[watchdog()]).await;
+    }
+    assert_eq!(edges(&live(pool).await), []);
     database.close().await;
 }
 

@@ -80,6 +80,8 @@ struct World {
     edges: Edges,
     /// 0 ignored, 1 weighs, 2 more than half.
     reach: usize,
+    /// Time of which nobody knows: 0 the terms do not say, 1 it does not count, 2 it counts.
+    unknown: usize,
     /// When it was reported, if the clock waits for that.
     report: Option<i64>,
     /// From, for how long, and whether it is not promised either.
@@ -104,6 +106,7 @@ struct Window {
     /// Announced start after the window's own, length, and hours of notice.
     planned: Option<(i64, i64, i64)>,
     retracted: bool,
+    unknown: bool,
 }
 
 fn window() -> impl Strategy<Value = Window> {
@@ -114,14 +117,14 @@ fn window() -> impl Strategy<Value = Window> {
     ];
     let planned = prop::option::weighted(0.3, (-40i64..40, 1i64..300, 22i64..26));
     let shards = prop_oneof![1 => Just(vec![0, 1, 2]), 2 => prop::collection::vec(0usize..3, 1..3)];
-    let flags = (prop::bool::weighted(0.1), 0i64..=7, 0usize..10);
+    let flags = (prop::bool::weighted(0.1), 0i64..=7, 0usize..10, prop::bool::weighted(0.15));
     (shards, 0usize..3, -BAND..BAND - 1, 1i64..400, impact, planned, flags).prop_map(
-        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap))| {
+        |(shards, capability, start, length, (degraded, delayed), planned, (retracted, hit, snap, unknown))| {
             // Often just at the edge.
             let length = length.min(BAND);
             let start = [0, -length].get(snap).copied().unwrap_or(start);
             let length = length.min(BAND - start);
-            Window { shards, capability, start, length, degraded, delayed, hit, planned, retracted }
+            Window { shards, capability, start, length, degraded, delayed, hit, planned, retracted, unknown }
         },
     )
 }
@@ -149,9 +152,9 @@ fn world() -> impl Strategy<Value = World> {
         prop::option::weighted(0.5, (prop::bool::weighted(0.8), 1i64..200, 0usize..3)),
     );
     let facts = (prop::collection::vec(mailbox, 0..4), prop::collection::vec(window(), 0..9));
-    let numbers = (0i64..100_000, 1i64..9, 0usize..7, 0..MONTHS.len(), 0..CURRENCIES.len(), 0usize..3, 0usize..3);
+    let numbers = (0i64..100_000, 1i64..9, 0usize..7, 0..MONTHS.len(), 0..CURRENCIES.len(), 0usize..3, 0usize..9);
     (flags, clock, (pays, per, edges), facts, numbers).prop_map(|(flags, clock, (pays, per, edges), facts, numbers)| {
-        let (gross, quantity, turn, month, currency, rule, reach) = numbers;
+        let (gross, quantity, turn, month, currency, rule, reach_and_unknown) = numbers;
         // Minutes of all mailboxes can be added up for what has one sum only.
         let adds_up = matches!(pays, Pays::Tiers | Pays::Bands | Pays::ProRata);
         World {
@@ -166,7 +169,8 @@ fn world() -> impl Strategy<Value = World> {
             pays,
             per: if per == Per::Minutes && !adds_up { Per::Mailbox } else { per },
             edges,
-            reach,
+            reach: reach_and_unknown % 3,
+            unknown: reach_and_unknown / 3,
             report: clock.0,
             pause: clock.1,
             mailboxes: facts.0,
@@ -265,6 +269,7 @@ impl World {
         let pauses = self.pause.map_or_else(String::new, |(_, _, both)| {
             format!("{{kind: waiting, and_hours_after: 0, removes_from: {}}}", removes(both))
         });
+        let unknown = ["", ", unknown: does_not_count", ", unknown: counts"][self.unknown];
         let reach = ["{kind: ignored}", "{kind: weighs}", "{kind: more_than, percent: \"50\"}"][self.reach];
         let rule = ["any", "all", "each"][self.rule];
         let starts = word(self.report.is_some(), "when_reported", "when_it_began");
@@ -280,7 +285,7 @@ impl World {
             "{{format: makegood.case/1, title: World, account: {{reference: '1', name: World, zone: Asia/Tokyo, currency: {currency}}},
             operator_zone: {zone}, subscription: '1', plan: mail, period: '{month}', as_of: '2030-01-01T00:00:00Z', terms_version: 1,
             terms: {{format: makegood.terms/1, name: Mail, promise: availability, currency: {currency},
-              time: {{zone: {{kind: operator}}, period: calendar_month, edges: {edges}, hours: always}},
+              time: {{zone: {{kind: operator}}, period: calendar_month, edges: {edges}, hours: always{unknown}}},
               planned: {{kind: excused, minimum_notice_hours: 24, removes_from: {}, overrun: counts_from_the_announced_end}},
               clock: {{starts: {starts}, pauses: [{pauses}]}},
               remedies: [{{name: availability,
@@ -324,9 +329,10 @@ impl World {
             });
             let shards: Vec<&str> = window.shards.iter().map(|shard| SHARDS[*shard]).collect();
             let state = if window.retracted { "retracted" } else { "confirmed" };
+            let certainty = if window.unknown { ", certainty: unknown" } else { "" };
             write!(
                 case,
-                "{{name: w{index}, scope: {{shards: [{}]}}, capability: {}, start: '{}', end: '{}', impact: {impact}, reach: {{hit: {}, of: 7}}, state: {state}{planned}}},",
+                "{{name: w{index}, scope: {{shards: [{}]}}, capability: {}, start: '{}', end: '{}', impact: {impact}, reach: {{hit: {}, of: 7}}, state: {state}{planned}{certainty}}},",
                 shards.join(", "),
                 CAPABILITIES[window.capability],
                 self.at(window.start),
@@ -390,6 +396,7 @@ fn count(world: &World, lives: &[&[Move]], alone: Option<usize>) -> Option<Count
     for second in -BAND..=BAND {
         let weight = |window: &Window| {
             let impact = match (window.degraded, window.delayed) {
+                _ if window.unknown && world.unknown < 2 => 0,
                 (Some(weight), _) => i128::from(weight),
                 (None, Some(seconds)) => i128::from(seconds >= 900) * 5_000,
                 (None, None) => 10_000,

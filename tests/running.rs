@@ -10,7 +10,7 @@ use makegood::domain::placement::{MailboxHistory, PlacementEvent};
 use makegood::domain::running::{Homes, Lines, Shards};
 use makegood::domain::terms::Terms;
 use makegood::domain::time::{HOUR, Instant, Interval, MINUTE};
-use makegood::domain::window::{Announcement, Capability, Impact, OutageWindow, Scope, WindowState};
+use makegood::domain::window::{Announcement, Capability, Certainty, Impact, OutageWindow, Scope, WindowState};
 use proptest::prelude::*;
 
 const BUSINESS: &str = include_str!("../assets/terms/business.yaml");
@@ -61,12 +61,16 @@ fn window() -> impl Strategy<Value = OutageWindow> {
     let capability = prop_oneof![2 => 0usize..3, 3 => 2usize..4, 1 => Just(4usize)];
     // Announced for just the time that it took, or for another.
     let planned = prop::option::weighted(0.4, (prop::option::of(interval()), 23i64..26));
-    (scope, capability, interval(), prop::bool::weighted(0.9), impact(), planned, prop::bool::weighted(0.9)).prop_map(
-        |(scope, capability, interval, ended, impact, planned, confirmed)| {
+    let certainty = prop_oneof![4 => Just(Certainty::Known), 1 => Just(Certainty::Unknown)];
+    let what = (capability, impact(), certainty);
+    (scope, what, interval(), prop::bool::weighted(0.9), planned, prop::bool::weighted(0.9)).prop_map(
+        |(scope, (capability, impact, certainty), interval, ended, planned, confirmed)| {
             let (by, at) = ("somebody".to_owned(), edge(true));
             OutageWindow {
                 id: WindowId::of("world", ""),
                 version: 1,
+                about: None,
+                certainty,
                 scope,
                 capability: Capability(CAPABILITIES[capability].to_owned()),
                 start: interval.start(),
@@ -126,9 +130,9 @@ fn mailbox() -> impl Strategy<Value = Vec<PlacementEvent>> {
 
 fn terms() -> impl Strategy<Value = Terms> {
     let minimum = prop_oneof![3 => Just(0u32), 1 => 1u32..1_000];
-    let words = (0usize..3, 0usize..3, any::<bool>(), prop::bool::weighted(0.8));
+    let words = (0usize..3, 0usize..3, any::<bool>(), prop::bool::weighted(0.8), 0usize..3);
     (0usize..4, any::<bool>(), words, minimum).prop_map(
-        |(promised, all, (late, slow, denominator, excused), minimum)| {
+        |(promised, all, (late, slow, denominator, excused, unknown), minimum)| {
             let delayed = [
                 "{kind: counts, from_seconds: 900, weight_percent: \"100\"}",
                 "{kind: counts, from_seconds: 900, weight_percent: \"50\"}",
@@ -142,6 +146,11 @@ fn terms() -> impl Strategy<Value = Terms> {
                 (
                     "{kind: counts_by_weight}",
                     ["{kind: counts_by_weight}", "{kind: counts_in_full}", "{kind: never_counts}"][slow],
+                ),
+                (
+                    "hours: always",
+                    ["hours: always", "hours: always\n  unknown: does_not_count", "hours: always\n  unknown: counts"]
+                        [unknown],
                 ),
                 (
                     "removes_from: numerator",

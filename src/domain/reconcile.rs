@@ -11,7 +11,7 @@ use super::ids::WindowId;
 use super::monitors::Group;
 use super::observation::ObservationKey;
 use super::time::Instant;
-use super::window::{OutageWindow, Scope, TOLERANCE, WindowState};
+use super::window::{Certainty, OutageWindow, Scope, TOLERANCE, WindowState};
 
 /// The latest version of a window that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn reconcile(
     let mut plan = Plan::default();
     let mut kept = BTreeSet::new();
     for one in folded {
-        let judged = || standing.values().filter(|other| !other.by_machine && is_about(&other.window, group));
+        let judged = || standing.values().filter(|other| !other.by_machine && is_about(other, group));
         let home = judged().find(|other| lies_within(one, &other.window)).map(|other| other.window.id);
         let first_seen = one.members.iter().map(|key| key.starts_at).min().unwrap_or(one.start);
         let is_judged_itself = standing.get(&one.id).is_some_and(|own| !own.by_machine);
@@ -71,15 +71,17 @@ pub fn reconcile(
         }
     }
     let gone = standing.values().filter(|one| {
-        one.by_machine && !one.window.is_retracted() && !kept.contains(&one.window.id) && is_about(&one.window, group)
+        one.by_machine && !one.window.is_retracted() && !kept.contains(&one.window.id) && is_about(one, group)
     });
     let gone: Vec<OutageWindow> = gone.map(|one| taken_back(&one.window, by, now)).collect();
     plan.versions.extend(gone);
     plan
 }
 
-fn is_about(window: &OutageWindow, group: &Group) -> bool {
-    window.capability == group.capability
+/// What stands may be of other groups about the same thing. A person may have found another impact.
+fn is_about(standing: &Standing, group: &Group) -> bool {
+    let window = &standing.window;
+    window.capability == group.capability && (!standing.by_machine || window.impact == group.impact)
 }
 
 /// Whether a person's window says all that `one` says, give or take the tolerance at its edges.
@@ -108,10 +110,15 @@ fn relink(plan: &mut Plan, one: &Folded, window: WindowId, links: &BTreeMap<Obse
 /// The next version of the window, where it says something else than the one that stands.
 fn version(group: &Group, one: &Folded, standing: Option<&Standing>, scope: &Scope) -> Option<OutageWindow> {
     let before = standing.map(|standing| &standing.window);
-    let unknown = unknown_ends(one);
+    let unknown = match one.certainty {
+        Certainty::Known => unknown_ends(one),
+        Certainty::Unknown => Some(SILENT.to_owned()),
+    };
     let window = OutageWindow {
         id: one.id,
         version: before.map_or(1, |before| before.version + 1),
+        about: Some(group.about.clone()),
+        certainty: one.certainty,
         scope: scope.clone(),
         capability: group.capability.clone(),
         start: one.start,
@@ -129,6 +136,8 @@ fn version(group: &Group, one: &Folded, standing: Option<&Standing>, scope: &Sco
     });
     is_news.then_some(window)
 }
+
+const SILENT: &str = "Nobody who watches it was heard: whether it worked is not known.";
 
 /// Says which ends are not known, and why.
 fn unknown_ends(one: &Folded) -> Option<String> {
@@ -154,7 +163,8 @@ fn taken_back(window: &OutageWindow, by: &str, now: Instant) -> OutageWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::fold::{Liveness, Statement, fold};
+    use crate::domain::fold::{Liveness, Question, Statement, fold};
+    use crate::domain::monitors::Verdict;
     use crate::domain::observation::About;
     use crate::domain::time::{MINUTE, SECOND};
     use crate::domain::window::{Amendment, Capability, Correction, Impact, WindowChange};
@@ -188,7 +198,8 @@ mod tests {
                 self.links.get(key).and_then(|id| self.standing.get(id)).is_some_and(|one| !one.by_machine)
             };
             let open: Vec<Statement> = statements.iter().filter(|one| !judged(&one.key)).cloned().collect();
-            let folded = fold(&open, &words);
+            let question = Question { group: &group, watchers: BTreeSet::new(), tells_of_silence: true };
+            let folded = fold(&question, &open, &words, |_| &Verdict::Any);
             let scope = |_| Some(Scope::All);
             let plan = reconcile(&group, &folded, &self.standing, &self.links, scope, "a", minute(999));
             for window in &plan.versions {

@@ -228,6 +228,12 @@ impl IntervalSet {
         IntervalSet(left)
     }
 
+    /// Whether all of `interval` lies in one of the intervals.
+    pub fn covers(&self, interval: Interval) -> bool {
+        let after = self.0.partition_point(|one| one.start <= interval.start);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|one| interval.end <= one.end)
+    }
+
     /// Whether any of it lies in `interval`.
     pub fn meets(&self, interval: Interval) -> bool {
         self.0.iter().any(|one| one.intersection(interval).is_some())

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::WindowId;
+use super::observation::About;
 use super::refusal::{Code, FieldError, Refusal};
 use super::time::{Instant, Interval, MINUTE};
 
@@ -174,6 +175,24 @@ pub struct Correction {
     pub keep_firing_seconds: u32,
 }
 
+/// Whether it is known that it did not work.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    #[default]
+    Known,
+    /// Everybody who watches it was silent. It is neither up nor down; terms say who bears it.
+    Unknown,
+}
+
+impl Certainty {
+    pub fn is_known(&self) -> bool {
+        *self == Certainty::Known
+    }
+}
+
 /// What one source said of a window, after correction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -197,8 +216,13 @@ pub struct OutageWindow {
     pub id: WindowId,
     /// 1 for the first version; each correction is the next.
     pub version: i32,
+    /// What failed, where it is known by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     pub scope: Scope,
     pub capability: Capability,
+    #[serde(default, skip_serializing_if = "Certainty::is_known")]
+    pub certainty: Certainty,
     #[schema(value_type = String, example = "2026-10-12T17:10:00Z")]
     pub start: Instant,
     /// None while it goes on.
@@ -233,8 +257,11 @@ impl OutageWindow {
     }
 
     /// Where the sources' reports lie further apart than [`TOLERANCE`], at either edge. A report without an end says nothing
-    /// about the end.
+    /// about the end. Sources that were silent at different times do not contradict each other.
     pub fn disagreement(&self) -> Option<Disagreement> {
+        if !self.certainty.is_known() {
+            return None;
+        }
         let starts = Spread::of(self.reports.iter().map(|report| report.start));
         let ends = Spread::of(self.reports.iter().filter_map(|report| report.end));
         (starts.is_some() || ends.is_some()).then_some(Disagreement { starts, ends })
@@ -289,6 +316,7 @@ impl OutageWindow {
         amended.scope = change.scope.unwrap_or(amended.scope);
         amended.capability = change.capability.unwrap_or(amended.capability);
         amended.impact = change.impact.unwrap_or(amended.impact);
+        amended.certainty = change.certainty.unwrap_or(amended.certainty);
         amended.planned = change.planned.unwrap_or(amended.planned);
         amended.check(now)?;
         Ok(amended)
@@ -347,6 +375,7 @@ pub struct WindowChange {
     pub scope: Option<Scope>,
     pub capability: Option<Capability>,
     pub impact: Option<Impact>,
+    pub certainty: Option<Certainty>,
     /// `Some(None)`: it was not planned.
     pub planned: Option<Option<Announcement>>,
 }
@@ -405,6 +434,8 @@ mod tests {
         OutageWindow {
             id: WindowId::of("prom-a", "f1"),
             version: 1,
+            about: None,
+            certainty: Certainty::Known,
             scope: Scope::Shards(vec!["mx-07".to_owned()]),
             capability: Capability("receive".to_owned()),
             start: at("2026-10-13T05:10:00+13:00"),

@@ -9,7 +9,7 @@ use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
-use crate::domain::window::{Amendment, Capability, Impact, Scope, WindowChange};
+use crate::domain::window::{Amendment, Capability, Certainty, Impact, Scope, WindowChange};
 use crate::store::{Error, evidence};
 
 /// What is corrected. A field that is left out stays as it is.
@@ -37,6 +37,9 @@ pub struct AmendOutage {
     pub capability: Option<Capability>,
     #[serde(default)]
     pub impact: Option<Impact>,
+    /// `known` once somebody has found out that it was down.
+    #[serde(default)]
+    pub certainty: Option<Certainty>,
     #[serde(default)]
     pub planned: Option<PlannedWork>,
     /// It was not planned after all.
@@ -63,6 +66,7 @@ impl AmendOutage {
             scope: self.scope,
             capability: self.capability,
             impact: self.impact,
+            certainty: self.certainty,
             planned: match self.planned {
                 Some(planned) => Some(Some(planned.announcement(now)?)),
                 None => self.unplanned.then_some(None),

@@ -11,7 +11,9 @@ use crate::domain::ids::WindowId;
 use crate::domain::monitors::is_name;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
-use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
+use crate::domain::window::{
+    Announcement, Capability, Certainty, Impact, OutageWindow, Reach, Report, Scope, WindowState,
+};
 use crate::store::windows::Recorder;
 use crate::store::{Error, Tx, evidence, windows};
 
@@ -101,6 +103,8 @@ fn window(request: AnnounceOutage, actor: &Actor, key: &IdempotencyKey, now: Ins
     let window = OutageWindow {
         id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
         version: 1,
+        about: None,
+        certainty: Certainty::Known,
         scope: request.scope,
         capability: request.capability,
         start,

@@ -185,6 +185,7 @@ pub fn stands_in_the_way(blocker: &Blocker, counted_micros: i64) -> bool {
         | Blocker::WindowOpen { .. }
         | Blocker::WindowNotConfirmed { .. }
         | Blocker::WindowDisputed { .. }
+        | Blocker::WindowUnknown { .. }
         | Blocker::ContestedPlacement { .. }
         | Blocker::TermsMissing { .. }
         | Blocker::HistoryMissing
@@ -199,6 +200,7 @@ pub fn reason(blocker: &Blocker) -> String {
         Blocker::WindowOpen { window } => format!("window_open:{window}"),
         Blocker::WindowNotConfirmed { window } => format!("window_not_confirmed:{window}"),
         Blocker::WindowDisputed { window } => format!("window_disputed:{window}"),
+        Blocker::WindowUnknown { window } => format!("window_unknown:{window}"),
         Blocker::ContestedPlacement { mailbox } => format!("contested_placement:{mailbox}"),
         Blocker::MissingCharge { from, to } => format!("missing_charge:{from}/{to}"),
         Blocker::ChargesOverlap { numbers } => format!("charges_overlap:{}", numbers.join(",")),

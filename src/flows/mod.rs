@@ -26,6 +26,7 @@ pub mod load_accounts;
 pub mod load_charges;
 pub mod load_placements;
 pub mod load_subscriptions;
+pub mod note_silences;
 pub mod once;
 pub mod open_case;
 pub mod post_claims;

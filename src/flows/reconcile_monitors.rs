@@ -8,14 +8,14 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use super::refold::{Evidence, groups_of, record, refold_in};
+use super::refold::{Evidence, groups_of, record, refold_in, touched_by_silence};
 use super::system_actor;
 use crate::domain::ask::{self, Ask, Series};
 use crate::domain::monitors::{Mapping, Meaning, Source};
 use crate::domain::observation::{Observation, ObservationKey};
 use crate::domain::time::{DAY, Instant, SECOND};
 use crate::store::asked::{self, Asked, Origin};
-use crate::store::{Error, Tx, evidence, monitors, observations};
+use crate::store::{Error, Tx, evidence, heartbeats, monitors, observations};
 
 /// The most points that Prometheus gives for one question.
 const POINTS: i64 = 11_000;
@@ -190,7 +190,7 @@ pub async fn reconcile_monitors(
     let stored: BTreeSet<ObservationKey> = stored.into_iter().collect();
     let mut groups = groups_of(&mapping, source, &observed);
     for beat in &beats {
-        observations::hear(&mut tx, source, *beat).await?;
+        heartbeats::hear(&mut tx, source, *beat).await?;
     }
     if let (Some(first), Some(last), Some(gap)) = (beats.first(), beats.last(), due.source.heartbeat_gap_seconds) {
         // Ends that these heartbeats may prove.
@@ -198,6 +198,9 @@ pub async fn reconcile_monitors(
         let reach = gap.saturating_add(u32::try_from(half / SECOND + 1).unwrap_or(u32::MAX / 2));
         let ended = observations::ended_near(&mut tx, source, first.plus(half), reach).await?;
         groups.extend(groups_of(&mapping, source, &ended));
+        if heartbeats::settle(&mut tx, source, gap, (*first, *last), recorded_at).await? > 0 {
+            groups.extend(touched_by_silence(&mut tx, &mapping, &due.source).await?);
+        }
     }
     let actor = system_actor("ask");
     let evidence = Evidence { mapping: &mapping, by: source, actor: &actor, recorded_at, now };

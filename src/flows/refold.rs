@@ -6,15 +6,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::actor::Actor;
-use crate::domain::fold::fold;
+use crate::domain::fold::{Question, fold};
 use crate::domain::ids::WindowId;
-use crate::domain::monitors::{Group, Mapping, Meaning};
-use crate::domain::observation::{Observation, ObservationKey};
+use crate::domain::monitors::{Group, Mapping, Meaning, Source};
+use crate::domain::observation::{About, Observation, ObservationKey};
 use crate::domain::reconcile::{Standing, reconcile};
 use crate::domain::time::Instant;
 use crate::domain::window::{OutageWindow, WindowState};
 use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, audit, observations, windows};
+use crate::store::{Error, Tx, audit, heartbeats, observations, windows};
 
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ChangedWindow {
@@ -69,16 +69,24 @@ pub(super) async fn refold_in(
 ) -> Result<Changed, Error> {
     let mapping = evidence.mapping;
     let statements = observations::of_group(tx, group, mapping).await?;
-    let links = observations::windows_of(tx, statements.iter().map(|one| &one.key)).await?;
+    let keys = statements.iter().map(|one| &one.key);
+    let links = observations::windows_of(tx, keys, &group.capability).await?;
     let linked: BTreeSet<WindowId> = links.values().copied().collect();
     let mut standing = standing(tx, &linked).await?;
+    standing.extend(windows::about(tx, &group.about).await?.into_iter().map(stands));
     let judged = |key: &ObservationKey| {
         links.get(key).filter(|id| standing.get(*id).is_some_and(|one: &Standing| !one.by_machine)).copied()
     };
     let contested: BTreeSet<WindowId> = news.iter().filter_map(judged).collect();
     let (_, open): (Vec<_>, Vec<_>) = statements.into_iter().partition(|one| judged(&one.key).is_some());
-    let liveness = observations::liveness(tx, &open, mapping).await?;
-    let folded = fold(&open, &liveness);
+    let question = Question {
+        group,
+        watchers: mapping.watchers(&group.about).map(|source| source.name.clone()).collect(),
+        tells_of_silence: mapping.silent_groups(&group.about).contains(group),
+    };
+    let names = open.iter().map(|one| one.key.source.as_str()).chain(question.watchers.iter().map(String::as_str));
+    let liveness = heartbeats::liveness(tx, names, mapping).await?;
+    let folded = fold(&question, &open, &liveness, |at| mapping.verdict(&group.about, at));
     let missing: BTreeSet<WindowId> = folded.iter().map(|one| one.id).filter(|id| !standing.contains_key(id)).collect();
     standing.extend(self::standing(tx, &missing).await?);
     let scope = |at| mapping.scope_of(&group.about, at).ok();
@@ -98,17 +106,57 @@ pub(super) async fn refold_in(
     }
     for (window, keys) in &plan.links {
         let keys: Vec<&ObservationKey> = keys.iter().collect();
-        observations::link(tx, &keys, *window, evidence.recorded_at).await?;
+        observations::link(tx, &keys, &group.capability, *window, evidence.recorded_at).await?;
     }
     Ok(changed)
 }
 
+/// Records that `source` was heard at `at`. Gives the groups about which that says something: an alert may be known to be
+/// over, a silence may have begun, ended or been none.
+pub(super) async fn heard(
+    tx: &mut Tx,
+    mapping: &Mapping,
+    source: &str,
+    at: Instant,
+    recorded_at: Instant,
+) -> Result<BTreeSet<Group>, Error> {
+    let Some((source, gap)) = mapping.source(source).and_then(|one| Some((one, one.heartbeat_gap_seconds?))) else {
+        return Ok(BTreeSet::new());
+    };
+    if !heartbeats::hear(tx, &source.name, at).await? {
+        return Ok(BTreeSet::new());
+    }
+    let ended = observations::ended_near(tx, &source.name, at, gap).await?;
+    let mut groups = groups_of(mapping, &source.name, &ended);
+    if heartbeats::settle(tx, &source.name, gap, (at, at), recorded_at).await? > 0 {
+        groups.extend(touched_by_silence(tx, mapping, source).await?);
+    }
+    Ok(groups)
+}
+
+/// The groups that a silence of `source` says something about: what it watches, and what it told.
+pub(super) async fn touched_by_silence(
+    tx: &mut Tx,
+    mapping: &Mapping,
+    source: &Source,
+) -> Result<BTreeSet<Group>, Error> {
+    let mut groups: BTreeSet<Group> = BTreeSet::new();
+    for component in &source.watches {
+        groups.extend(mapping.silent_groups(&About::Component(component.clone())));
+    }
+    for (_, name) in mapping.outage_alerts().filter(|(from, _)| *from == source.name) {
+        groups.extend(groups_of(mapping, &source.name, &observations::of_rule(tx, &source.name, name).await?));
+    }
+    Ok(groups)
+}
+
 async fn standing(tx: &mut Tx, ids: &BTreeSet<WindowId>) -> Result<BTreeMap<WindowId, Standing>, Error> {
     let ids: Vec<WindowId> = ids.iter().copied().collect();
-    let latest = windows::latest_of(tx, &ids).await?;
-    let standing =
-        |one: windows::Recorded| (one.window.id, Standing { window: one.window, by_machine: one.by_machine });
-    Ok(latest.into_iter().map(standing).collect())
+    Ok(windows::latest_of(tx, &ids).await?.into_iter().map(stands).collect())
+}
+
+fn stands(one: windows::Recorded) -> (WindowId, Standing) {
+    (one.window.id, Standing { window: one.window, by_machine: one.by_machine })
 }
 
 async fn save(tx: &mut Tx, evidence: &Evidence<'_>, window: &OutageWindow) -> Result<(), Error> {

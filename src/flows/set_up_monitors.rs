@@ -13,8 +13,9 @@ use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::Monitors;
+use crate::domain::observation::About;
 use crate::domain::time::Instant;
-use crate::store::{Error, evidence, monitors, observations};
+use crate::store::{Error, evidence, heartbeats, monitors, observations};
 
 /// How much of the document was news, and what it changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -43,7 +44,11 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     let recorded_at = evidence::stamp(&mut tx, now).await?;
     let mut set_up = SetUp::default();
     for source in &document.sources {
-        set_up.sources += usize::from(monitors::put_source(&mut tx, source, recorded_at).await?);
+        if monitors::put_source(&mut tx, source, recorded_at).await? {
+            set_up.sources += 1;
+            let gap = source.heartbeat_gap_seconds.unwrap_or(u32::MAX);
+            heartbeats::settle(&mut tx, &source.name, gap, (Instant::MIN, Instant::MAX), recorded_at).await?;
+        }
     }
     for entry in &document.rules {
         for source in &entry.sources {
@@ -67,6 +72,10 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     for (source, name) in mapping.outage_alerts() {
         let told = observations::of_rule(&mut tx, source, name).await?;
         groups.extend(groups_of(&mapping, source, &told));
+    }
+    for source in mapping.sources() {
+        let watched = source.watches.iter().map(|name| About::Component(name.clone()));
+        groups.extend(watched.flat_map(|about| mapping.silent_groups(&about)));
     }
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
     let mut conflicts = BTreeSet::new();

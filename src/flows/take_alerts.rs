@@ -10,14 +10,14 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
+use super::refold::{ChangedWindow, Evidence, heard, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
-use crate::domain::monitors::{Group, Mapping, Meaning, is_name};
+use crate::domain::monitors::{Meaning, is_name};
 use crate::domain::observation::{Delivery, ObservationKey};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
-use crate::store::{Error, Tx, evidence, monitors, observations};
+use crate::store::{Error, evidence, monitors, observations};
 
 /// What became of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -119,8 +119,7 @@ pub async fn take_alerts_received(
         }
     }
     if is_alive {
-        observations::hear(&mut tx, source, received_at).await?;
-        groups.extend(proven_by_heartbeat(&mut tx, source, &mapping, received_at).await?);
+        groups.extend(heard(&mut tx, &mapping, source, received_at, recorded_at).await?);
     }
     let evidence = Evidence { mapping: &mapping, by: source, actor, recorded_at, now };
     let mut conflicts = BTreeSet::new();
@@ -141,18 +140,4 @@ pub async fn take_alerts_received(
     }
     tx.commit().await?;
     Ok(taken)
-}
-
-/// Groups with an alert whose end the heartbeat at `heard_at` may prove.
-async fn proven_by_heartbeat(
-    tx: &mut Tx,
-    source: &str,
-    mapping: &Mapping,
-    heard_at: Instant,
-) -> Result<BTreeSet<Group>, Error> {
-    let Some(gap) = mapping.source(source).and_then(|source| source.heartbeat_gap_seconds) else {
-        return Ok(BTreeSet::new());
-    };
-    let ended = observations::ended_near(tx, source, heard_at, gap).await?;
-    Ok(groups_of(mapping, source, &ended))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::flows::apply_credit_run::{Step, apply_step};
+use crate::flows::note_silences::note_silences;
 use crate::flows::post_claims::post_claims;
 use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
@@ -48,11 +49,12 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>) {
 
 /// One turn of all jobs; true where there was something to do. One that fails keeps no other from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
+    let noted = note_silences(&app.pool, app.clock.now()).await;
     let posted = post_claims(&app.pool, app.clock.now()).await;
     let applied = apply_runs(app).await;
     let numbered = sequence_feed(&app.pool, feed::LANE, app.clock.now()).await;
-    let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
-    Ok(posted || applied || numbered)
+    let (noted, posted, applied, numbered) = (noted? > 0, posted? > 0, applied?, numbered? > 0);
+    Ok(noted || posted || applied || numbered)
 }
 
 async fn apply_runs(app: &App) -> Result<bool, Error> {

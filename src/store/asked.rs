@@ -185,11 +185,11 @@ type ToldRow = (
 pub async fn told_of(conn: &mut PgConnection, window: WindowId) -> Result<Vec<Told>, Error> {
     let rows: Vec<ToldRow> = sqlx::query_as(
         r"SELECT o.source, o.fingerprint, o.name, o.labels, o.starts_at, o.ends_at, d.origin, d.received_at, o.recorded_at
-          FROM (SELECT DISTINCT ON (source, fingerprint, starts_at) source, fingerprint, starts_at, window_id
+          FROM (SELECT DISTINCT ON (source, fingerprint, starts_at, capability) source, fingerprint, starts_at, window_id
                 FROM observation_window
                 WHERE (source, fingerprint, starts_at) IN
                     (SELECT source, fingerprint, starts_at FROM observation_window WHERE window_id = $1)
-                ORDER BY source, fingerprint, starts_at, recorded_at DESC) link
+                ORDER BY source, fingerprint, starts_at, capability, recorded_at DESC) link
           JOIN observation o USING (source, fingerprint, starts_at)
           JOIN delivery d ON d.source = o.source AND d.sha256 = o.sha256
           WHERE link.window_id = $1

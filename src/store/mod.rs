@@ -24,6 +24,7 @@ pub mod credits;
 pub mod customer;
 pub mod evidence;
 pub mod feed;
+pub mod heartbeats;
 pub mod idempotency;
 pub mod inputs;
 pub mod machine_tokens;

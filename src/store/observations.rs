@@ -8,12 +8,12 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{Error, evidence};
-use crate::domain::fold::{Liveness, Statement};
+use crate::domain::fold::Statement;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Mapping};
 use crate::domain::observation::{Observation, ObservationKey, Said};
 use crate::domain::time::{Instant, SECOND};
-use crate::domain::window::Correction;
+use crate::domain::window::{Capability, Correction};
 
 /// Keeps the bytes as they came. The same bytes again change nothing.
 pub async fn keep_delivery(
@@ -83,18 +83,6 @@ pub async fn insert_new(
     rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
 }
 
-/// Records that the source lives.
-pub async fn hear(conn: &mut PgConnection, source: &str, heard_at: Instant) -> Result<(), Error> {
-    sqlx::query(
-        r"INSERT INTO heartbeat (source, heard_at) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT heartbeat_pkey DO NOTHING",
-    )
-    .bind(source)
-    .bind(heard_at.utc())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Everything that was ever said about `group`, each alert with the end that holds: what a fold needs. Grows with the history
 /// of one component, which is a few alerts a day at worst.
 pub async fn of_group(conn: &mut PgConnection, group: &Group, mapping: &Mapping) -> Result<Vec<Statement>, Error> {
@@ -144,48 +132,6 @@ pub async fn of_group(conn: &mut PgConnection, group: &Group, mapping: &Mapping)
     Ok(statements)
 }
 
-/// What is known of the life of the sources of `statements`, around the ends that they said.
-pub async fn liveness(
-    conn: &mut PgConnection,
-    statements: &[Statement],
-    mapping: &Mapping,
-) -> Result<BTreeMap<String, Liveness>, Error> {
-    let mut known: BTreeMap<String, Liveness> = BTreeMap::new();
-    let (mut sources, mut ends) = (Vec::new(), Vec::new());
-    for statement in statements {
-        let Some(source) = mapping.source(&statement.key.source) else { continue };
-        known.entry(source.name.clone()).or_insert_with(|| match source.heartbeat_gap_seconds {
-            None => Liveness::TakenAtItsWord,
-            Some(gap_seconds) => Liveness::Heartbeats { gap_seconds, heard: Vec::new() },
-        });
-        if let Some(end) = statement.ends_at {
-            sources.push(source.name.as_str());
-            ends.push(end.utc());
-        }
-    }
-    let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
-        r"SELECT DISTINCT said.source, beat.heard_at
-          FROM UNNEST($1::text[], $2::timestamptz[]) AS said (source, ends_at)
-          CROSS JOIN LATERAL (
-              (SELECT heard_at FROM heartbeat h
-               WHERE h.source = said.source AND h.heard_at <= said.ends_at ORDER BY heard_at DESC LIMIT 1)
-              UNION ALL
-              (SELECT heard_at FROM heartbeat h
-               WHERE h.source = said.source AND h.heard_at >= said.ends_at ORDER BY heard_at LIMIT 1)
-          ) beat",
-    )
-    .bind(sources)
-    .bind(ends)
-    .fetch_all(conn)
-    .await?;
-    for (source, heard_at) in rows {
-        if let Some(Liveness::Heartbeats { heard, .. }) = known.get_mut(&source) {
-            heard.push(evidence::instant(heard_at, "heartbeat.heard_at")?);
-        }
-    }
-    Ok(known)
-}
-
 /// Alerts of `source` that it said were over within `gap_seconds` of `heard_at`: a heartbeat then may prove their ends.
 pub async fn ended_near(
     conn: &mut PgConnection,
@@ -220,10 +166,11 @@ pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Resul
     rows.into_iter().map(observation).collect()
 }
 
-/// Which window each of `keys` is evidence for, where it is for one.
+/// Which window of `capability` each of `keys` is evidence for, where it is for one.
 pub async fn windows_of(
     conn: &mut PgConnection,
     keys: impl Iterator<Item = &ObservationKey>,
+    capability: &Capability,
 ) -> Result<BTreeMap<ObservationKey, WindowId>, Error> {
     let (sources, fingerprints, starts) = columns(keys);
     let rows: Vec<(String, String, DateTime<Utc>, Uuid)> = sqlx::query_as(
@@ -231,11 +178,13 @@ pub async fn windows_of(
               link.source, link.fingerprint, link.starts_at, link.window_id
           FROM UNNEST($1::text[], $2::text[], $3::timestamptz[]) AS asked (source, fingerprint, starts_at)
           JOIN observation_window link USING (source, fingerprint, starts_at)
+          WHERE link.capability IN ('', $4)
           ORDER BY link.source, link.fingerprint, link.starts_at, link.recorded_at DESC",
     )
     .bind(sources)
     .bind(fingerprints)
     .bind(starts)
+    .bind(&capability.0)
     .fetch_all(conn)
     .await?;
     rows.into_iter()
@@ -243,17 +192,18 @@ pub async fn windows_of(
         .collect()
 }
 
-/// Records that `keys` are evidence for `window` from now on.
+/// Records that `keys` are evidence for `window`, as far as they speak of `capability`, from now on.
 pub async fn link(
     conn: &mut PgConnection,
     keys: &[&ObservationKey],
+    capability: &Capability,
     window: WindowId,
     recorded_at: Instant,
 ) -> Result<(), Error> {
     let (sources, fingerprints, starts) = columns(keys.iter().copied());
     sqlx::query(
-        r"INSERT INTO observation_window (source, fingerprint, starts_at, recorded_at, window_id)
-          SELECT told.source, told.fingerprint, told.starts_at, $4, $5
+        r"INSERT INTO observation_window (source, fingerprint, starts_at, recorded_at, window_id, capability)
+          SELECT told.source, told.fingerprint, told.starts_at, $4, $5, $6
           FROM UNNEST($1::text[], $2::text[], $3::timestamptz[]) AS told (source, fingerprint, starts_at)",
     )
     .bind(sources)
@@ -261,6 +211,7 @@ pub async fn link(
     .bind(starts)
     .bind(recorded_at.utc())
     .bind(window.0)
+    .bind(&capability.0)
     .execute(conn)
     .await?;
     Ok(())

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Error, evidence};
 use crate::domain::ids::WindowId;
+use crate::domain::observation::About;
 use crate::domain::time::{Instant, Interval};
 use crate::domain::window::{Disagreement, OutageWindow};
 
@@ -91,6 +92,17 @@ pub async fn latest_of(conn: &mut PgConnection, ids: &[WindowId]) -> Result<Vec<
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(recorded).collect()
+}
+
+/// The latest versions of all windows that were ever about `about`.
+pub async fn about(conn: &mut PgConnection, about: &About) -> Result<Vec<Recorded>, Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        r"SELECT DISTINCT window_id FROM outage_window WHERE body ? 'about' AND body -> 'about' = $1",
+    )
+    .bind(Json(about))
+    .fetch_all(&mut *conn)
+    .await?;
+    latest_of(conn, &ids.into_iter().map(WindowId).collect::<Vec<_>>()).await
 }
 
 /// Every version of one window, the first one first: what was held to be true, and since when.

@@ -11,7 +11,7 @@ use crate::domain::ids::WindowId;
 use crate::domain::period::{Month, Zone};
 use crate::domain::running::{Homes, Shards};
 use crate::domain::time::{DAY, Instant, Interval, SECOND};
-use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Scope, WindowState};
+use crate::domain::window::{Announcement, Capability, Certainty, Impact, OutageWindow, Scope, WindowState};
 
 /// What a mailbox can do; plans name these by their place.
 pub const CAPABILITIES: [&str; 3] = ["receive", "send", "access"];
@@ -105,6 +105,8 @@ impl World {
         self.windows.push(OutageWindow {
             id: WindowId::of(outage.source, outage.key),
             version: 1,
+            about: None,
+            certainty: Certainty::Known,
             scope: Scope::Shards(vec![outage.shard.to_owned()]),
             capability: Capability(outage.capability.to_owned()),
             start: interval.start(),

@@ -12,7 +12,7 @@ use crate::domain::percent::Percent;
 use crate::domain::period::Zone;
 use crate::domain::ratio::Ratio;
 use crate::domain::time::{Instant, Interval};
-use crate::domain::window::{Capability, Impact, Reach};
+use crate::domain::window::{Capability, Certainty, Impact, Reach};
 
 /// The result, with every part that it is made of. All times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +109,8 @@ pub struct Line {
     pub window: WindowId,
     pub version: i32,
     pub capability: Capability,
+    #[serde(default, skip_serializing_if = "Certainty::is_known")]
+    pub certainty: Certainty,
     pub impact: Impact,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
@@ -165,6 +167,8 @@ pub enum Why {
     BeforeReport,
     /// The customer never reported it.
     NotReported,
+    /// Nobody knows whether it worked, and the terms do not count such time.
+    Unknown,
     /// Found not to have happened.
     Retracted,
     /// The terms promise nothing for this capability.
@@ -426,6 +430,8 @@ pub enum Blocker {
     WindowNotConfirmed { window: WindowId },
     /// Nobody has signed it off, and those who reported it disagree.
     WindowDisputed { window: WindowId },
+    /// Nobody knows whether it worked then, and the terms do not say who bears that.
+    WindowUnknown { window: WindowId },
     /// Two directories disagree about where it lived.
     ContestedPlacement { mailbox: String },
     /// No charge is for these days of service: the first, and the first day after them.

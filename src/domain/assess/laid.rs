@@ -9,9 +9,9 @@ use super::overlay::Frame;
 use super::{AssessError, Inputs};
 use crate::domain::ratio::Ratio;
 use crate::domain::remedy::{Degraded, Delayed, Down, Reach};
-use crate::domain::terms::Planned;
+use crate::domain::terms::{Planned, UnknownTime};
 use crate::domain::time::Interval;
-use crate::domain::window::{Impact, OutageWindow};
+use crate::domain::window::{Certainty, Impact, OutageWindow};
 
 /// A window with what the terms make of it.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, plan
     } else if takes.is_empty() {
         Standing::Not(Why::NotPromised)
     } else {
-        weight(window, frame.down).map_or_else(Standing::Not, |weight| Standing::Counts(Weight(weight)))
+        weight(window, frame.down, frame.unknown).map_or_else(Standing::Not, |weight| Standing::Counts(Weight(weight)))
     };
     let notice = excuse::notice(window, interval, planned);
     let excuses = notice
@@ -134,7 +134,11 @@ fn one<'a>(window: &'a OutageWindow, interval: Interval, frame: &Frame<'_>, plan
 }
 
 /// The part of one that each microsecond of a window counts as, above zero; or why it never counts.
-pub(super) fn weight(window: &OutageWindow, down: &Down) -> Result<Ratio, Why> {
+pub(super) fn weight(window: &OutageWindow, down: &Down, unknown: Option<UnknownTime>) -> Result<Ratio, Why> {
+    match (window.certainty, unknown) {
+        (Certainty::Known, _) | (Certainty::Unknown, Some(UnknownTime::Counts)) => {}
+        (Certainty::Unknown, Some(UnknownTime::DoesNotCount) | None) => return Err(Why::Unknown),
+    }
     let impact = match window.impact {
         Impact::Full => Ratio::ONE,
         Impact::Delayed { seconds } => match down.delayed {

@@ -10,7 +10,7 @@ use super::excuse::Outside;
 use super::laid::{Laid, Severity, Standing, Weight};
 use crate::domain::ratio::{Overflow, Ratio};
 use crate::domain::remedy::{Down, LengthOf, OutageLength, Rule};
-use crate::domain::terms::Edges;
+use crate::domain::terms::{Edges, UnknownTime};
 use crate::domain::time::{Instant, Interval, IntervalSet, SECOND};
 use crate::domain::window::{Capability, Impact};
 
@@ -22,6 +22,7 @@ pub(super) struct Frame<'a> {
     pub capabilities: &'a [Capability],
     pub length: OutageLength,
     pub edges: Edges,
+    pub unknown: Option<UnknownTime>,
     /// The period, or the part of it that is judged.
     pub span: Interval,
     /// Only outages that began in this time count; none where that does not matter.

@@ -424,7 +424,7 @@ fn read(
             capabilities.push(Taken { takes: takes().map(|(one, _)| one).collect(), excused_by: Vec::new() });
             names.len() - 1
         });
-        let counts = match laid::weight(window, &remedy.down) {
+        let counts = match laid::weight(window, &remedy.down, terms.time.unknown) {
             Ok(weight) if weight == Ratio::ONE => Some(What::Counts),
             Ok(_) => Some(What::CountsInPart),
             Err(_) => None,

@@ -15,7 +15,7 @@ use crate::domain::percent::Percent;
 use crate::domain::period::Zone;
 use crate::domain::ratio::{Overflow, Ratio};
 use crate::domain::remedy::{Measure, Per, Remedy, Schedule, TimePromised};
-use crate::domain::terms::{Planned, RemovesFrom, Terms};
+use crate::domain::terms::{Planned, RemovesFrom, Terms, UnknownTime};
 use crate::domain::time::{Interval, IntervalSet, MINUTE};
 use crate::domain::window::{Capability, OutageWindow};
 
@@ -61,6 +61,7 @@ pub(super) fn strand(
         capabilities: alone.map_or(remedy.down.capabilities.as_slice(), std::slice::from_ref),
         length: remedy.outage_length,
         edges: slice.terms.time.edges,
+        unknown: slice.terms.time.unknown,
         span: slice.span,
         began: slice.began,
         outside: &outside,
@@ -84,7 +85,7 @@ pub(super) fn strand(
         outages.push(one.outages);
     }
     let lines = lines(&mut groups, &windows);
-    window_blockers(&lines, &windows, blockers);
+    window_blockers(&lines, &windows, frame.unknown, blockers);
     let calendar = match slice.terms.time.calendar {
         Some(_) => excuse::calendar(inputs, slice.terms, blockers),
         None => None,
@@ -254,6 +255,7 @@ fn lines(groups: &mut [Group], windows: &[Laid<'_>]) -> Vec<Line> {
             window: laid.window.id,
             version: laid.window.version,
             capability: laid.window.capability.clone(),
+            certainty: laid.window.certainty,
             impact: laid.window.impact,
             reach: laid.window.reach,
             start: laid.window.start,
@@ -287,7 +289,7 @@ fn lines(groups: &mut [Group], windows: &[Laid<'_>]) -> Vec<Line> {
 }
 
 /// A window that touched the account and that the money depends on holds it back until it is closed and signed off.
-fn window_blockers(lines: &[Line], windows: &[Laid<'_>], blockers: &mut Vec<Blocker>) {
+fn window_blockers(lines: &[Line], windows: &[Laid<'_>], unknown: Option<UnknownTime>, blockers: &mut Vec<Blocker>) {
     let touched = |laid: &&Laid<'_>| laid.matters() && lines.iter().any(|line| line.window == laid.window.id);
     let mut found = Vec::new();
     for laid in windows.iter().filter(touched) {
@@ -295,10 +297,13 @@ fn window_blockers(lines: &[Line], windows: &[Laid<'_>], blockers: &mut Vec<Bloc
         if laid.window.end.is_none() {
             found.push(Blocker::WindowOpen { window });
         }
+        if !laid.window.certainty.is_known() && unknown.is_none() {
+            found.push(Blocker::WindowUnknown { window });
+        }
         if !laid.window.is_confirmed() {
             let mut said = laid.window.reports.iter().map(|report| (report.start, report.end));
             let first = said.next();
-            let agreed = said.all(|one| Some(one) == first);
+            let agreed = !laid.window.certainty.is_known() || said.all(|one| Some(one) == first);
             found.push(if agreed {
                 Blocker::WindowNotConfirmed { window }
             } else {

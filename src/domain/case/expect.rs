@@ -318,6 +318,7 @@ fn kind(blocker: &Blocker) -> &'static str {
         Blocker::WindowOpen { .. } => "window_open",
         Blocker::WindowNotConfirmed { .. } => "window_not_confirmed",
         Blocker::WindowDisputed { .. } => "window_disputed",
+        Blocker::WindowUnknown { .. } => "window_unknown",
         Blocker::ContestedPlacement { .. } => "contested_placement",
         Blocker::MissingCharge { .. } => "missing_charge",
         Blocker::ChargesOverlap { .. } => "charges_overlap",

@@ -19,7 +19,9 @@ use crate::domain::refusal::Refusal;
 use crate::domain::remedy::Remedy;
 use crate::domain::terms::{Finding, Terms};
 use crate::domain::time::Instant;
-use crate::domain::window::{Announcement, Capability, Impact, OutageWindow, Reach, Report, Scope, WindowState};
+use crate::domain::window::{
+    Announcement, Capability, Certainty, Impact, OutageWindow, Reach, Report, Scope, WindowState,
+};
 
 /// The most mailboxes that one case may have.
 const MOST_MAILBOXES: u32 = 100_000;
@@ -105,6 +107,9 @@ pub struct CaseWindow {
     pub name: String,
     pub scope: Scope,
     pub capability: Capability,
+    /// `unknown` where nobody knows whether it worked.
+    #[serde(default, skip_serializing_if = "Certainty::is_known")]
+    pub certainty: Certainty,
     pub start: Instant,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Instant>,
@@ -360,6 +365,8 @@ impl CaseWindow {
         OutageWindow {
             id: self.id(),
             version: 1,
+            about: None,
+            certainty: self.certainty,
             scope: self.scope.clone(),
             capability: self.capability.clone(),
             start: self.start,

@@ -218,12 +218,12 @@ impl Mapping {
         }
     }
 
-    /// The groups in which a silence about `component` shows: one for each capability that somebody who watches it would
+    /// The groups in which a silence of those who watch it shows: one for each capability that somebody who watches it would
     /// report, that with the least impact.
-    pub fn silent_groups(&self, component: &str) -> Vec<Group> {
-        let about = About::Component(component.to_owned());
+    pub fn silent_groups(&self, about: &About) -> Vec<Group> {
+        let About::Component(component) = about else { return Vec::new() };
         let mut worst: BTreeMap<Capability, Impact> = BTreeMap::new();
-        for source in self.watchers(&about) {
+        for source in self.watchers(about) {
             let rules = self.rules.iter().filter(|((name, _), _)| *name == source.name);
             for rule in rules.filter_map(|(_, rule)| match rule {
                 Rule::Outage(rule) => Some(rule),

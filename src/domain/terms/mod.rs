@@ -74,9 +74,23 @@ pub struct TimeTerms {
     pub period: PeriodKind,
     pub edges: Edges,
     pub hours: Hours,
+    /// What becomes of time of which nobody knows whether the service worked, since all who watch it were silent. Left out
+    /// where the contract does not say: such time does not count, and what is due is held back until somebody has found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownTime>,
     /// The holiday calendar that says which days are working days. Must be there when `hours`, `days` or a grace need one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
+}
+
+/// Who bears the time of which nobody knows whether the service worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownTime {
+    /// The operator: it counts as if it had been down.
+    Counts,
+    /// The customer: it does not count.
+    DoesNotCount,
 }
 
 /// Whose midnight a period and a day begin at.

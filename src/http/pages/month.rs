@@ -258,6 +258,7 @@ fn checking(held: &[&Blocker], zone: Zone) -> String {
             Blocker::PeriodNotOver { .. } => "The month is not over.".to_owned(),
             Blocker::WindowOpen { .. } => "An outage has no recorded end yet.".to_owned(),
             Blocker::WindowNotConfirmed { .. } => "A record of an outage is not signed off yet.".to_owned(),
+            Blocker::WindowUnknown { .. } => "We do not know yet whether mail worked for part of it.".to_owned(),
             Blocker::WindowDisputed { .. } => {
                 "Two monitors disagree about an outage, and a person is settling it.".to_owned()
             }

@@ -185,6 +185,9 @@ pub fn what(line: &Line) -> &'static str {
     if line.notice.is_some() {
         return "Planned maintenance";
     }
+    if !line.certainty.is_known() {
+        return "Not known whether it worked";
+    }
     match line.impact {
         Impact::Full => match line.capability.0.split('.').next().unwrap_or_default() {
             "receive" => "Could not receive mail",
@@ -273,6 +276,7 @@ fn why(sum: Seen<'_>, group: &Group, place: usize, felt: &GroupLine, line: &Line
             Why::Planned { line: by } if by == felt.line => told(line, sum),
             Why::Planned { line: by } => format!("{} fall into the planned time of {}", minutes(), other(by)),
             Why::Overlap { line: by } => format!("{} overlap {} and count once", minutes(), other(by)),
+            Why::Unknown => "Nobody knows whether it worked, and the plan does not count such time".to_owned(),
             Why::Retracted => "We found that it did not happen".to_owned(),
             Why::NotPromised => "The plan promises nothing for this".to_owned(),
             Why::DelayTooShort => "The delay was too short to count".to_owned(),
@@ -324,6 +328,9 @@ fn counted(sum: Seen<'_>, group: &Group, place: usize, felt: &GroupLine, line: &
         let notice = sum.strand.lines.get(before.line).and_then(|before| before.notice);
         notice.is_some_and(|notice| notice.announced.end() == line.start)
     });
+    if !line.certainty.is_known() {
+        return Some("Nobody knows whether it worked; the plan counts such time as down".to_owned());
+    }
     Some(match line.impact {
         Impact::Full if follows_planned => "Full outage, after the planned time had ended".to_owned(),
         Impact::Full => "Full outage".to_owned(),

@@ -6,7 +6,7 @@ use crate::domain::assessment::{Line, Why};
 use crate::domain::ratio::Ratio;
 use crate::domain::receipt::{Step, StepName};
 use crate::domain::remedy::{Degraded, Delayed, LengthOf, OutageLength, Reach, Rule};
-use crate::domain::terms::{ClockStart, Edges, Hours, Overrun, Planned, RemovesFrom};
+use crate::domain::terms::{ClockStart, Edges, Hours, Overrun, Planned, RemovesFrom, UnknownTime};
 
 /// Groups of mailboxes that a sentence lists before it only counts the rest.
 const LISTED: usize = 10;
@@ -81,9 +81,18 @@ impl Speaker<'_> {
             }
             Reach::AtLeast { hit } => format!(" Time counts only when at least {hit} were hit."),
         };
+        let is_known = self.strand.lines.iter().all(|line| line.certainty.is_known());
+        let unknown = match self.terms.time.unknown {
+            _ if is_known => "",
+            Some(UnknownTime::Counts) => " Time of which nobody knows whether it worked counts as down.",
+            Some(UnknownTime::DoesNotCount) => " Time of which nobody knows whether it worked does not count.",
+            None => {
+                " The terms do not say what becomes of time of which nobody knows whether it worked: it does not count yet."
+            }
+        };
         self.step(
             StepName::CapabilityRule,
-            format!("{rule} {delayed} {degraded}{reach}"),
+            format!("{rule} {delayed} {degraded}{reach}{unknown}"),
             [("capabilities", promised.join(","))],
         )
     }

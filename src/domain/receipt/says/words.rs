@@ -4,7 +4,7 @@ use crate::domain::assessment::{Blocker, Line, NothingWhy, Why};
 use crate::domain::period::{ServicePeriod, Zone};
 use crate::domain::ratio::Ratio;
 use crate::domain::time::{DAY, HOUR, Instant, MINUTE, SECOND};
-use crate::domain::window::Impact;
+use crate::domain::window::{Certainty, Impact};
 
 pub(in crate::domain) fn nothing(why: NothingWhy) -> &'static str {
     match why {
@@ -25,6 +25,9 @@ pub(in crate::domain) fn blocker(blocker: &Blocker, zone: Zone) -> String {
         Blocker::WindowOpen { window } => format!("the outage {window} has no end yet"),
         Blocker::WindowNotConfirmed { window } => format!("the outage {window} is not signed off"),
         Blocker::WindowDisputed { window } => format!("those who reported the outage {window} disagree"),
+        Blocker::WindowUnknown { window } => {
+            format!("nobody knows whether it worked during {window}, and the terms do not say who bears that")
+        }
         Blocker::ContestedPlacement { mailbox } => format!("two sources disagree about where {mailbox} lived"),
         Blocker::MissingCharge { from, to } => format!("there is no charge from {from} up to {to}"),
         Blocker::ChargesOverlap { numbers } => format!("the charges {} are for the same days", numbers.join(", ")),
@@ -46,7 +49,11 @@ pub(in crate::domain) fn what(line: &Line) -> String {
         Impact::Delayed { .. } => "slow".to_owned(),
         Impact::Degraded { .. } => format!("{} in part", line.capability.0),
     };
-    if line.notice.is_some_and(|notice| notice.enough) { "planned".to_owned() } else { impact }
+    match line.certainty {
+        _ if line.notice.is_some_and(|notice| notice.enough) => "planned".to_owned(),
+        Certainty::Known => impact,
+        Certainty::Unknown => format!("not known whether {} worked", line.capability.0),
+    }
 }
 
 /// Why time of a line did not count, in a few words.
@@ -55,6 +62,7 @@ pub(in crate::domain) fn why(why: Why, own: usize) -> String {
         Why::Overlap { line } => format!("overlap with record {}", line + 1),
         Why::Planned { line } if line == own => "planned".to_owned(),
         Why::Planned { line } => format!("within the planned work of record {}", line + 1),
+        Why::Unknown => "not known to be down".to_owned(),
         Why::Retracted => "found not to have happened".to_owned(),
         Why::NotPromised => "not promised".to_owned(),
         Why::DelayTooShort => "delay too short to count".to_owned(),
