@@ -1,5 +1,7 @@
 //! `makegood bench`, small: what it says adds up, and its answer is right. Its times are not judged.
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -24,7 +26,7 @@ fn thousandths(figure: &Value) -> u64 {
 
 #[test]
 fn the_figures_of_a_small_run_add_up() {
-    let said = json(&["--size", "10000", "--rounds", "2"]);
+    let said = json(&["--only", "p1-core", "--size", "10000", "--rounds", "2"]);
     let [only] = said["benches"].as_array().unwrap().as_slice() else { panic!("{said}") };
     assert_eq!(only["bench"], "p1-core");
     assert_eq!((&only["facts"]["mailboxes"], &only["facts"]["windows"]), (&10_000.into(), &200.into()));
@@ -44,7 +46,7 @@ fn the_figures_of_a_small_run_add_up() {
 
 #[test]
 fn a_table_has_a_line_for_each_figure() {
-    let output = bench(&["--size", "500", "--rounds", "1"]);
+    let output = bench(&["--only", "p1-core", "--size", "500", "--rounds", "1"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -63,7 +65,7 @@ const DIGEST: &str = "66e07c9aa5eea400";
 #[test]
 fn the_answer_to_a_month_from_files_is_the_one_that_others_found() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench_month");
-    let said = json(&["--data", folder.to_str().unwrap(), "--rounds", "1"]);
+    let said = json(&["--only", "p1-core", "--data", folder.to_str().unwrap(), "--rounds", "1"]);
     let facts = &said["benches"][0]["facts"];
     let found = ["mailboxes", "accounts", "down_seconds", "credit", "credit_over_all"].map(|name| facts[name].as_i64());
     assert_eq!(found, FIGURES.map(Some));
@@ -78,4 +80,23 @@ fn what_cannot_be_measured_is_refused_with_its_file() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("plans.csv"), "{error}");
     assert_eq!(bench(&["--only", "p0"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_small_file_is_loaded_beside_its_floor_and_the_server_stays_small() {
+    if support::is_skipped("a_small_file_is_loaded_beside_its_floor_and_the_server_stays_small") {
+        return;
+    }
+    let said = json(&["--only", "p5-load", "--size", "2000", "--rounds", "1"]);
+    let (facts, figures) = (&said["benches"][0]["facts"], said["benches"][0]["figures"].as_array().unwrap());
+    let names: Vec<&str> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["p5-load", "p5-moves", "p5-peak"]);
+    assert!((2_100..2_300).contains(&facts["placements"].as_u64().unwrap()), "{facts}");
+    assert_eq!(facts["moves"], 20);
+    assert!(figures.iter().all(|figure| thousandths(&figure["ours"]) > 0), "{said}");
+
+    let said = json(&["--only", "p5-memory", "--size", "20000"]);
+    assert_eq!(said["benches"][0]["facts"]["placements"], 20_000);
+    let figure = &said["benches"][0]["figures"][0];
+    assert!((1_000..128_000).contains(&thousandths(&figure["ours"])), "{figure}");
 }

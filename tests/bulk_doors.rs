@@ -110,6 +110,7 @@ async fn a_file_is_taken_whole_and_a_wrong_one_is_a_problem_with_its_report() {
 
     let (status, report) = service.send(path, &service.ingest, &[CSV], TWO).await;
     assert_eq!((status, &report["accepted"]), (StatusCode::OK, &2.into()));
+    sqlx::query("INSERT INTO shard VALUES ('s1', now())").execute(&service.database.app).await.unwrap();
     let placed =
         r#"{"account":"1","mailbox":"a@x.example","shard":"s1","valid_from":"2026-01-01T00:00:00Z","source":"dir"}"#;
     let (status, report) = service.send("/v1/placements/batches", &service.ingest, &[NDJSON], placed).await;

@@ -10,6 +10,7 @@ use makegood::domain::batch::{Format, Report};
 use makegood::domain::time::Instant;
 use makegood::flows::load_accounts::load_accounts;
 use makegood::flows::load_placements::load_placements;
+use makegood::flows::register_shards::{RegisterShards, register_shards};
 use serde_json::json;
 
 mod support;
@@ -46,6 +47,8 @@ async fn a_hundred_thousand_placements_are_loaded_in_bounded_memory_and_again_wi
     };
     let customers = stream::iter((0..1_000).map(account));
     load_accounts(&db.app, now, &actor, customers, Format::Ndjson, false).await.unwrap();
+    let request = RegisterShards { shards: (0..40).map(|number| format!("s{number}")).collect() };
+    register_shards(&db.app, now, &actor, &request).await.unwrap();
     // Made as it is read: the file itself is nowhere in memory.
     let pieces = || {
         let line = |n: u32| {

@@ -19,6 +19,7 @@ pub mod database;
 pub mod demo;
 pub mod evaluate;
 pub mod feed;
+pub mod ingest;
 pub mod policy;
 pub mod serve;
 pub mod token;
@@ -86,6 +87,8 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
+    Ingest(ingest::IngestArgs),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
     /// Print the OpenAPI document
@@ -131,7 +134,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
-        Command::Bench(args) => bench::run(&args)?,
+        Command::Ingest(args) => return ingest::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await?,
         Command::Openapi => print!("{}", crate::http::router::document()),
     }
     Ok(ExitCode::SUCCESS)

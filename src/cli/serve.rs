@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
 use crate::http::{App, health, listener, router};
 use crate::jobs;
+use crate::sources::signature::{Secrets, SecretsFile};
 use crate::store::setup;
 use crate::store::spool::{self, Spool};
 
@@ -42,6 +43,9 @@ pub struct ServeArgs {
     /// How many MiB may wait there. When it is full, monitors are told to send again.
     #[arg(long, env = "MAKEGOOD_SPOOL_LIMIT", value_name = "MIB", default_value_t = spool::LIMIT / 1024 / 1024)]
     pub spool_limit: u64,
+    /// The secrets that sources sign with: a TOML file with a table [[secret]] for each. Only makegood may be able to read it.
+    #[arg(long, env = "MAKEGOOD_SOURCE_SECRETS", value_name = "FILE")]
+    pub source_secrets: Option<PathBuf>,
 }
 
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
@@ -56,7 +60,8 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let folder = args.spool.clone().unwrap_or_else(|| args.database.data_dir().join("spool"));
     let spool = Spool::open(&folder, args.spool_limit.saturating_mul(1024 * 1024))
         .with_context(|| format!("cannot use {} as spool", folder.display()))?;
-    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_spool(spool);
+    let secrets = args.source_secrets.as_ref().map(read_secrets).transpose()?.unwrap_or_default();
+    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_secrets(secrets).with_spool(spool);
     let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
     eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
     stop_signal().await?;
@@ -80,6 +85,21 @@ async fn check(opened: &Opened) -> anyhow::Result<()> {
 fn read_issuers(path: &PathBuf) -> anyhow::Result<IssuersConfig> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("{} is not a list of issuers", path.display()))
+}
+
+fn read_secrets(path: &PathBuf) -> anyhow::Result<Secrets> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // The parser's own words might repeat a secret.
+    let file: SecretsFile = toml::from_str(&text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+        anyhow::anyhow!(
+            "{} is not a list of secrets, at line {line}: each [[secret]] has source, scheme (pagerduty, grafana or \
+             standard_webhooks), current and, while it changes, previous, all in quotes",
+            path.display()
+        )
+    })?;
+    Secrets::new(file).with_context(|| format!("{} cannot be used", path.display()))
 }
 
 /// Waits for Ctrl-C or a signal to end.
@@ -136,5 +156,25 @@ impl Serving {
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!("requests under way were cut off");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_secrets_is_read_or_refused_by_its_line_without_a_word_of_it() {
+        let path = std::env::temp_dir().join(format!("makegood-secrets-{}.toml", uuid::Uuid::now_v7()));
+        let good = "[[secret]]\nsource = \"pager\"\nscheme = \"pagerduty\"\ncurrent = \"a-secret-of-aoraki-mail\"\n";
+        std::fs::write(&path, good).unwrap();
+        read_secrets(&path).unwrap();
+        for wrong in ["current = 7719001771900177\n", "curent = \"another-secret-7719\"\n", "scheme = \"7719\"\n"] {
+            std::fs::write(&path, format!("[[secret]]\nsource = \"pager\"\n{wrong}")).unwrap();
+            let said = format!("{:?}", read_secrets(&path).unwrap_err());
+            assert!(said.contains("at line") && !said.contains("7719"), "{said}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(format!("{:?}", read_secrets(&path).unwrap_err()).contains("cannot read"));
     }
 }

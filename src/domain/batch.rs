@@ -10,12 +10,14 @@ use serde::Serialize;
 
 mod cells;
 mod lines;
+mod order;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use cells::{Cells, Field};
 pub use lines::{LONGEST_LINE, Reader};
+pub use order::{Order, StayEnd};
 pub use rows::{AccountRow, ChargeRow, PlacementRow, SubscriptionRow, reference};
 
 /// How a file is written.
@@ -47,6 +49,14 @@ pub trait Row: Sized + Send + Sync {
 
     /// The row, or none when `cells` has been told what is wrong.
     fn read(cells: &mut Cells<'_>) -> Option<Self>;
+
+    /// The number that its source gave the line, if it numbers its lines.
+    fn source_seq(&self) -> Option<&str>;
+
+    /// The source that the line names; none where lines of this kind name none, so that it is whoever sends them.
+    fn source(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What is wrong with one line.

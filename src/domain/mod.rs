@@ -26,6 +26,7 @@ pub mod ratio;
 pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
+pub mod shards;
 pub mod terms;
 pub mod time;
 mod unreadable;

@@ -175,7 +175,7 @@ fn meant(word: &str, expected: &[&str]) -> String {
 }
 
 /// How many letters have to be put in, taken out or changed.
-fn strokes(a: &str, b: &str) -> usize {
+pub(super) fn strokes(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

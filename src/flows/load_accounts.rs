@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
-use crate::domain::batch::{AccountRow, Format, Report};
+use crate::domain::batch::{AccountRow, Format, LineError, Report};
 use crate::domain::time::Instant;
 use crate::store::{Error, accounts, copy};
 
@@ -29,23 +29,33 @@ struct Accounts;
 impl Noun for Accounts {
     type Row = AccountRow;
 
+    const NAME: &'static str = "accounts";
     const ACTION: &'static str = "accounts.load";
     const STAGING: &'static [&'static str] = &[accounts::STAGING];
     const COPY: &'static str = accounts::COPY;
 
-    fn put(rows: &mut copy::Rows, line: i64, row: &AccountRow) {
-        accounts::put(rows, line, row);
+    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+        Ok(Accounts)
     }
 
-    async fn check(conn: &mut PgConnection) -> Result<(), Error> {
+    fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &AccountRow) -> Result<(), LineError> {
+        accounts::put(rows, line, row);
+        Ok(())
+    }
+
+    async fn forget_told(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        accounts::forget_told(conn).await
+    }
+
+    async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         accounts::check(conn).await
     }
 
-    async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+    async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         accounts::only_new(conn).await
     }
 
-    async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+    async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
         accounts::save(conn, recorded_at).await
     }
 }

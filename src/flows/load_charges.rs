@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
-use crate::domain::batch::{ChargeRow, Format, Report};
+use crate::domain::batch::{ChargeRow, Format, LineError, Report};
 use crate::domain::time::Instant;
 use crate::store::{Error, charges, copy};
 
@@ -29,23 +29,33 @@ struct Charges;
 impl Noun for Charges {
     type Row = ChargeRow;
 
+    const NAME: &'static str = "charges";
     const ACTION: &'static str = "charges.load";
     const STAGING: &'static [&'static str] = &[charges::STAGING];
     const COPY: &'static str = charges::COPY;
 
-    fn put(rows: &mut copy::Rows, line: i64, row: &ChargeRow) {
-        charges::put(rows, line, row);
+    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+        Ok(Charges)
     }
 
-    async fn check(conn: &mut PgConnection) -> Result<(), Error> {
+    fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &ChargeRow) -> Result<(), LineError> {
+        charges::put(rows, line, row);
+        Ok(())
+    }
+
+    async fn forget_told(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        charges::forget_told(conn).await
+    }
+
+    async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         charges::check(conn).await
     }
 
-    async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+    async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         charges::only_new(conn).await
     }
 
-    async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+    async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
         charges::save(conn, recorded_at).await
     }
 }

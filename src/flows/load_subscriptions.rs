@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::load::{Noun, load};
 use crate::domain::actor::Actor;
-use crate::domain::batch::{Format, Report, SubscriptionRow};
+use crate::domain::batch::{Format, LineError, Report, SubscriptionRow};
 use crate::domain::time::Instant;
 use crate::store::{Error, copy, subscriptions};
 
@@ -29,23 +29,33 @@ struct Subscriptions;
 impl Noun for Subscriptions {
     type Row = SubscriptionRow;
 
+    const NAME: &'static str = "subscriptions";
     const ACTION: &'static str = "subscriptions.load";
     const STAGING: &'static [&'static str] = &[subscriptions::STAGING];
     const COPY: &'static str = subscriptions::COPY;
 
-    fn put(rows: &mut copy::Rows, line: i64, row: &SubscriptionRow) {
-        subscriptions::put(rows, line, row);
+    async fn begin(_: &mut PgConnection) -> Result<Self, Error> {
+        Ok(Subscriptions)
     }
 
-    async fn check(conn: &mut PgConnection) -> Result<(), Error> {
+    fn put(&mut self, rows: &mut copy::Rows, line: i64, row: &SubscriptionRow) -> Result<(), LineError> {
+        subscriptions::put(rows, line, row);
+        Ok(())
+    }
+
+    async fn forget_told(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        subscriptions::forget_told(conn).await
+    }
+
+    async fn check(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         subscriptions::check(conn).await
     }
 
-    async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+    async fn only_new(&mut self, conn: &mut PgConnection) -> Result<i64, Error> {
         subscriptions::only_new(conn).await
     }
 
-    async fn save(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+    async fn save(&mut self, conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
         subscriptions::save(conn, recorded_at).await
     }
 }

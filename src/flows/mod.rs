@@ -36,6 +36,7 @@ pub mod publish_terms;
 pub mod pull_feed;
 pub mod reconcile_monitors;
 pub mod refold;
+pub mod register_shards;
 pub mod replay_spool;
 pub mod sequence_feed;
 pub mod set_up_monitors;

@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::refold::{ChangedWindow, Evidence, groups_of, record, refold_in};
+use super::refold::{Changed, ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
-use crate::domain::monitors::Monitors;
+use crate::domain::monitors::{Group, Monitors};
 use crate::domain::observation::About;
 use crate::domain::time::Instant;
-use crate::store::{Error, evidence, heartbeats, monitors, observations};
+use crate::store::{Error, Tx, evidence, heartbeats, monitors, observations};
 
 /// How much of the document was news, and what it changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -77,18 +77,30 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         let watched = source.watches.iter().map(|name| About::Component(name.clone()));
         groups.extend(watched.flat_map(|about| mapping.silent_groups(&about)));
     }
+    groups.extend(said(&mut tx).await?);
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
-    let mut conflicts = BTreeSet::new();
-    for group in groups {
-        let changed = refold_in(&mut tx, &evidence, &group, &BTreeSet::new()).await?;
-        set_up.windows.extend(changed.windows);
-        conflicts.extend(changed.conflicts);
-    }
-    set_up.conflicts = conflicts.into_iter().collect();
+    let changed = refold_all(&mut tx, &evidence, groups).await?;
+    set_up.windows = changed.windows;
+    set_up.conflicts = changed.conflicts.into_iter().collect();
     let detail = json!({
         "sources": set_up.sources, "rules": set_up.rules, "components": set_up.components, "labels": set_up.labels,
     });
     record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
     tx.commit().await?;
     Ok(set_up)
+}
+
+/// What sources ever said by themselves.
+async fn said(tx: &mut Tx) -> Result<BTreeSet<Group>, Error> {
+    Ok(observations::everything_said(tx).await?.into_iter().map(Group::from).collect())
+}
+
+async fn refold_all(tx: &mut Tx, evidence: &Evidence<'_>, groups: BTreeSet<Group>) -> Result<Changed, Error> {
+    let mut all = Changed::default();
+    for group in groups {
+        let changed = refold_in(tx, evidence, &group, &BTreeSet::new()).await?;
+        all.windows.extend(changed.windows);
+        all.conflicts.extend(changed.conflicts);
+    }
+    Ok(all)
 }

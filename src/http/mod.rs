@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
+use crate::sources::signature::Secrets;
 use crate::store::spool::Spool;
 
 pub mod assessments;
@@ -36,6 +37,7 @@ pub mod outages;
 pub mod pages;
 pub mod problem;
 pub mod router;
+pub mod shards;
 pub mod spool;
 pub mod terms;
 
@@ -49,6 +51,8 @@ pub struct App {
     pub issuers: Arc<auth::Issuers>,
     /// Wakes the jobs before their next turn: a hint, never needed for correctness.
     pub jobs: Arc<tokio::sync::Notify>,
+    /// The secrets of sources that sign.
+    pub secrets: Arc<Secrets>,
     /// Where deliveries wait while the database is away; without it they are sent again.
     pub spool: Option<Arc<Spool>>,
     /// Who can be picked at the sign-in page; there is nobody outside the demo.
@@ -57,9 +61,15 @@ pub struct App {
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default(), spool: None, demo: None }
+        App { pool, clock, issuers, jobs: Arc::default(), secrets: Arc::default(), spool: None, demo: None }
     }
 
+    /// Asks sources that have a secret to sign.
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        App { secrets: Arc::new(secrets), ..self }
+    }
+
+    /// Lets deliveries wait there while the database is away.
     pub fn with_spool(self, spool: Spool) -> Self {
         App { spool: Some(Arc::new(spool)), ..self }
     }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, health, ingest, ledger,
-    outages, terms,
+    outages, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -72,8 +72,10 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(outages::amend_outage))
         .routes(routes!(outages::confirm_outage))
         .routes(routes!(ingest::ingest_alerts))
+        .routes(routes!(ingest::list_unmapped))
         .routes(routes!(ingest::put_monitors))
         .routes(routes!(super::observations::of_outage))
+        .routes(routes!(shards::put_shards, shards::list_shards))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .layer(middleware::from_fn(deadline));

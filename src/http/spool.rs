@@ -91,7 +91,7 @@ pub async fn take_or_spool(
         Ok(Ok(())) => {
             metrics::counter!("makegood_spooled_total").increment(1);
             tracing::warn!(bytes = raw.len(), "the database is away: a delivery went to the spool");
-            Ok(Taken { spooled: true, ..Taken::default() })
+            Ok(Taken::waits())
         }
         Ok(Err(error)) => {
             tracing::error!(%error, "a delivery could not be kept");

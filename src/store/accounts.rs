@@ -33,11 +33,19 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &AccountRow) {
         .maybe(row.customer_since, copy::Rows::date);
 }
 
+/// Takes away the staged lines that their source told before.
+pub async fn forget_told(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(r"DELETE FROM staged_account s USING staged_number n WHERE n.line = s.line AND n.is_told")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Notes what is wrong with staged lines.
 pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/account', format('Line %s says otherwise of the same account.', first.line)
+          SELECT s.line, '/account', format('Line %s says otherwise of the same account: keep the line that holds.', first.line)
             FROM staged_account s
             JOIN (SELECT DISTINCT ON (account_id) * FROM staged_account ORDER BY account_id, line) first USING (account_id)
            WHERE (s.name, s.zone, s.currency, s.parent, s.bill_to, s.email, s.customer_since)
@@ -57,7 +65,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     .await?;
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, named.pointer, 'There is no such account, in the file or recorded.'
+          SELECT s.line, named.pointer, 'There is no such account, in the file or recorded: correct it, or add a line for it.'
             FROM staged_account s
            CROSS JOIN LATERAL (VALUES ('/parent', s.parent_id), ('/bill_to', s.bill_to_id)) named (pointer, account_id)
            WHERE named.account_id IS NOT NULL

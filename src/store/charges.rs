@@ -41,18 +41,26 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &ChargeRow) {
         .integer(i32::from(charge.tax_rate_bp));
 }
 
+/// Takes away the staged lines that their source told before.
+pub async fn forget_told(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(r"DELETE FROM staged_charge s USING staged_number n WHERE n.line = s.line AND n.is_told")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Notes what is wrong with staged lines.
 pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/account', 'There is no such account.' FROM staged_charge s
+          SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.' FROM staged_charge s
            WHERE NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id)",
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/subscription', 'The account has no such subscription.' FROM staged_charge s
+          SELECT s.line, '/subscription', 'The account has no such subscription: correct it, or load the subscription first.' FROM staged_charge s
            WHERE EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id)
              AND NOT EXISTS (SELECT FROM subscription r
                               WHERE r.account_id = s.account_id AND r.subscription_id = s.subscription_id)",
@@ -61,7 +69,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     .await?;
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT DISTINCT s.line, '/currency', format('The account is kept in %s.', a.currency)
+          SELECT DISTINCT s.line, '/currency', format('The account is kept in %s: a charge in another currency belongs to another account.', a.currency)
             FROM staged_charge s JOIN account a USING (account_id)
            WHERE a.currency <> s.currency",
     )
@@ -69,7 +77,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     .await?;
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/number', format('Line %s says otherwise of the same charge.', first.line)
+          SELECT s.line, '/number', format('Line %s says otherwise of the same charge: keep the line that holds.', first.line)
             FROM staged_charge s
             JOIN (SELECT DISTINCT ON (account_id, charge_no) * FROM staged_charge ORDER BY account_id, charge_no, line) first
            USING (account_id, charge_no)

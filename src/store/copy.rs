@@ -1,6 +1,7 @@
 //! Rows in PostgreSQL's binary COPY format: how bulk data enters staging tables.
 
 use chrono::{DateTime, NaiveDate};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::time::Instant;
@@ -8,17 +9,22 @@ use crate::domain::time::Instant;
 /// PostgreSQL counts from 2000-01-01T00:00:00Z.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
+/// How a value that is NULL is written: as its length.
+const NOTHING: [u8; 4] = (-1i32).to_be_bytes();
+
 /// Bytes of rows, to be sent piece by piece: take what is there with [`Rows::take`], and send [`Rows::end`] last.
 #[derive(Debug)]
 pub struct Rows {
     bytes: Vec<u8>,
+    /// Where the last row begins.
+    last: usize,
 }
 
 impl Rows {
     pub fn new() -> Self {
         let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
         bytes.extend_from_slice(&[0; 8]);
-        Rows { bytes }
+        Rows { bytes, last: 0 }
     }
 
     /// How many bytes wait to be taken.
@@ -37,8 +43,21 @@ impl Rows {
 
     /// Begins a row. Exactly `columns` values must follow.
     pub fn row(&mut self, columns: i16) -> &mut Self {
+        self.last = self.bytes.len();
         self.bytes.extend_from_slice(&columns.to_be_bytes());
         self
+    }
+
+    /// What the last row says behind its first value, the line's number: the first 16 bytes of SHA-256 over it. Empty values
+    /// at its end do not count, so that a column which is added later changes nothing.
+    pub fn content(&self) -> Uuid {
+        let begin = self.last + size_of::<i16>() + size_of::<i32>() + size_of::<i64>();
+        let mut said = self.bytes.get(begin..).unwrap_or_default();
+        while let Some(rest) = said.strip_suffix(&NOTHING) {
+            said = rest;
+        }
+        let hash = Sha256::digest(said);
+        Uuid::from_slice(hash.get(..16).unwrap_or_default()).unwrap_or_default()
     }
 
     pub fn end(&mut self) {
@@ -51,6 +70,10 @@ impl Rows {
 
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.value(text.as_bytes())
+    }
+
+    pub fn boolean(&mut self, is: bool) -> &mut Self {
+        self.value(&[u8::from(is)])
     }
 
     pub fn bigint(&mut self, number: i64) -> &mut Self {
@@ -76,7 +99,7 @@ impl Rows {
         match value {
             Some(value) => write(self, value),
             None => {
-                self.bytes.extend_from_slice(&(-1i32).to_be_bytes());
+                self.bytes.extend_from_slice(&NOTHING);
                 self
             }
         }

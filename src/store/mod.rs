@@ -24,6 +24,7 @@ pub mod credits;
 pub mod customer;
 pub mod evidence;
 pub mod feed;
+pub mod floor;
 pub mod heartbeats;
 pub mod idempotency;
 pub mod inputs;
@@ -36,13 +37,16 @@ pub mod people;
 pub mod placements;
 pub mod run_reports;
 pub mod runs;
+pub mod sequences;
 pub mod sessions;
 pub mod setup;
+pub mod shards;
 pub mod snapshot;
 pub mod spool;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
+pub mod unmapped;
 pub mod windows;
 
 /// A transaction that a flow opened.

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::Error;
+use super::{Error, shards};
 use crate::domain::monitors::{Component, LabelMap, Mapping, Rule, Source};
 use crate::domain::time::Instant;
 
@@ -128,5 +128,6 @@ pub async fn mapping(conn: &mut PgConnection) -> Result<Mapping, Error> {
     let sources = sources(&mut *conn).await?;
     let rules = rules(&mut *conn).await?;
     let components = components(&mut *conn).await?;
-    Ok(Mapping::new(sources, rules, components, label_maps(conn).await?, []))
+    let labels = label_maps(&mut *conn).await?;
+    Ok(Mapping::new(sources, rules, components, labels, shards::names(conn).await?))
 }

@@ -11,7 +11,7 @@ use super::{Error, evidence};
 use crate::domain::fold::Statement;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Mapping};
-use crate::domain::observation::{Observation, ObservationKey, Said};
+use crate::domain::observation::{Observation, ObservationKey, Rejected, Said};
 use crate::domain::time::{Instant, SECOND};
 use crate::domain::window::{Capability, Correction};
 
@@ -38,8 +38,56 @@ pub async fn keep_delivery(
     Ok(())
 }
 
-/// Records what is new of `observations`, and gives back which: an alert that was never told, or one that was not told
-/// with this end. The evidence stamp must be held, so that nobody records the same at the same time.
+/// Keeps what is wrong with alerts of a delivery. The same again changes nothing.
+pub async fn keep_rejected(
+    conn: &mut PgConnection,
+    source: &str,
+    sha256: &[u8; 32],
+    rejected: &[Rejected],
+    received_at: Instant,
+) -> Result<(), Error> {
+    let pointers: Vec<&str> = rejected.iter().map(|one| one.pointer.as_str()).collect();
+    let messages: Vec<&str> = rejected.iter().map(|one| one.message.as_str()).collect();
+    sqlx::query(
+        r"INSERT INTO rejected_alert (source, sha256, pointer, received_at, message)
+          SELECT $1, $2, wrong.pointer, $3, wrong.message
+          FROM UNNEST($4::text[], $5::text[]) AS wrong (pointer, message)
+          ON CONFLICT ON CONSTRAINT rejected_alert_pkey DO NOTHING",
+    )
+    .bind(source)
+    .bind(sha256)
+    .bind(received_at.utc())
+    .bind(pointers)
+    .bind(messages)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Which of `observations` were told before as something else that failed.
+pub async fn told_otherwise(
+    conn: &mut PgConnection,
+    observations: &BTreeMap<ObservationKey, &Observation>,
+) -> Result<Vec<ObservationKey>, Error> {
+    let (sources, fingerprints, starts) = columns(observations.keys());
+    let said: Vec<Option<Json<&Said>>> = observations.values().map(|one| one.said.as_ref().map(Json)).collect();
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        r"SELECT DISTINCT known.source, known.fingerprint, known.starts_at
+          FROM UNNEST($1::text[], $2::text[], $3::timestamptz[], $4::jsonb[]) AS told (source, fingerprint, starts_at, said)
+          JOIN observation known USING (source, fingerprint, starts_at)
+          WHERE known.said IS DISTINCT FROM told.said",
+    )
+    .bind(sources)
+    .bind(fingerprints)
+    .bind(starts)
+    .bind(said)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|(source, fingerprint, starts_at)| key(source, fingerprint, starts_at)).collect()
+}
+
+/// Records what is new of `observations`, and gives back which: an alert that was never told, or one that was not told with
+/// this end or as seen at this time. The evidence stamp must be held, so that nobody records the same at the same time.
 pub async fn insert_new(
     conn: &mut PgConnection,
     observations: &BTreeMap<ObservationKey, &Observation>,
@@ -122,7 +170,10 @@ pub async fn of_group(conn: &mut PgConnection, group: &Group, mapping: &Mapping)
                 let voice = usize::try_from(number - 1).ok().and_then(|at| voices.get(at));
                 voice.and_then(|voice| mapping.correction_of(group, *voice, key.starts_at))
             }
-            None => mapping.scope_of(&group.about, key.starts_at).ok().map(|_| Correction::default()),
+            None => {
+                let scope = mapping.scope_of(&group.about, key.starts_at).ok();
+                scope.filter(|_| mapping.source(&key.source).is_some()).map(|_| Correction::default())
+            }
         };
         if let Some(correction) = correction {
             let ends_at = ends_at.map(|at| evidence::instant(at, "observation.ends_at")).transpose()?;
@@ -164,6 +215,13 @@ pub async fn of_rule(conn: &mut PgConnection, source: &str, name: &str) -> Resul
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(observation).collect()
+}
+
+/// What sources ever said by themselves had failed, each once.
+pub async fn everything_said(conn: &mut PgConnection) -> Result<Vec<Said>, Error> {
+    let rows: Vec<Json<Said>> =
+        sqlx::query_scalar(r"SELECT DISTINCT said FROM observation WHERE said IS NOT NULL").fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|Json(said)| said).collect())
 }
 
 /// Which window of `capability` each of `keys` is evidence for, where it is for one.
@@ -217,8 +275,8 @@ pub async fn link(
     Ok(())
 }
 
-#[derive(FromRow)]
-struct Record {
+#[derive(Debug, FromRow)]
+pub(super) struct Record {
     fingerprint: String,
     name: String,
     labels: Json<BTreeMap<String, String>>,
@@ -228,7 +286,7 @@ struct Record {
     said: Option<Json<Said>>,
 }
 
-fn observation(row: Record) -> Result<Observation, Error> {
+pub(super) fn observation(row: Record) -> Result<Observation, Error> {
     Ok(Observation {
         fingerprint: row.fingerprint,
         name: row.name,

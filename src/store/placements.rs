@@ -12,14 +12,15 @@ use uuid::Uuid;
 
 use super::evidence::instant;
 use super::{Error, copy};
-use crate::domain::batch::PlacementRow;
+use crate::domain::batch::{PlacementRow, StayEnd};
 use crate::domain::ids::AccountId;
 use crate::domain::placement::{MailboxHistory, PlacementEvent};
 use crate::domain::time::{Instant, Interval};
 
+/// The lines, and where they come in order, the ends that are due between them (`is_end`).
 pub const STAGING: &str = "CREATE TEMP TABLE staged_placement (
-    line bigint, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\", valid_from timestamptz,
-    valid_to timestamptz, shard text) ON COMMIT DROP";
+    line bigint, is_end boolean, account_id uuid, mailbox text COLLATE \"C\", source text COLLATE \"C\",
+    valid_from timestamptz, valid_to timestamptz, shard text) ON COMMIT DROP";
 
 /// The staged lines as events. `ends` says that nothing of the file begins where the line ends, so that an event with no
 /// shard is due there; `is_end` marks that event. `clash` says how a line contradicts `next_line`, the next of its mailbox
@@ -31,10 +32,12 @@ pub const EVENTS: &str = "CREATE TEMP TABLE staged_event (
 
 pub const COPY: &str = "COPY staged_placement FROM STDIN (FORMAT binary)";
 
-pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
-    rows.row(7)
+/// Writes a line; `account` is the id of the row's.
+pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow, account: AccountId) {
+    rows.row(8)
         .bigint(line)
-        .uuid(AccountId::of(&row.account).0)
+        .boolean(false)
+        .uuid(account.0)
         .text(&row.mailbox)
         .text(&row.source)
         .timestamptz(row.valid_from)
@@ -42,27 +45,117 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &PlacementRow) {
         .maybe(row.shard.as_deref(), copy::Rows::text);
 }
 
-/// Turns staged lines into events and notes what is wrong with them.
-pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
+/// How a file's lines are held against what is recorded: those of a small file one by one, so that a day's moves cost the same
+/// however much is recorded; those of a large one all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Few,
+    Many,
+}
+
+impl Size {
+    /// Files of fewer lines are small.
+    const MANY: i64 = 50_000;
+
+    pub fn of(lines: i64) -> Self {
+        if lines < Size::MANY { Size::Few } else { Size::Many }
+    }
+}
+
+/// Writes that a mailbox lives nowhere from the end of its line on.
+pub fn put_end(rows: &mut copy::Rows, end: &StayEnd) {
+    rows.row(8)
+        .bigint(end.line)
+        .boolean(true)
+        .uuid(AccountId::of(&end.account).0)
+        .text(&end.mailbox)
+        .text(&end.source)
+        .timestamptz(end.at)
+        .maybe(None, copy::Rows::timestamptz)
+        .maybe(None, copy::Rows::text);
+}
+
+/// Takes away the staged lines that their source told before.
+pub async fn forget_told(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(r"DELETE FROM staged_placement s USING staged_number n WHERE n.line = s.line AND n.is_told")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes lines of accounts that are not known.
+pub async fn check_accounts(conn: &mut PgConnection, size: Size) -> Result<(), Error> {
+    if size == Size::Few {
+        sqlx::query(
+            r"INSERT INTO staged_error
+              SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.'
+                FROM staged_placement s
+               WHERE NOT is_end
+                 AND NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id OFFSET 0)",
+        )
+        .execute(conn)
+        .await?;
+        return Ok(());
+    }
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/account', 'There is no such account.' FROM staged_placement s
-           WHERE NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id)",
+          SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.'
+            FROM staged_placement s
+           WHERE NOT is_end AND NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id)",
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Whether anything is recorded of the accounts of the staged lines.
+pub async fn any_recorded(conn: &mut PgConnection) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(
+        r"SELECT EXISTS (SELECT FROM placement)
+             AND EXISTS (SELECT FROM staged_placement s
+                          WHERE EXISTS (SELECT FROM placement p WHERE p.account_id = s.account_id))",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// How many lines are staged that nothing is wrong with.
+pub async fn good_lines(conn: &mut PgConnection) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        r"SELECT count(*) FROM staged_placement s
+           WHERE NOT is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = s.line)",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Records the staged lines and ends as they are: they came in order, and nothing is recorded of their accounts.
+pub async fn save_lines(conn: &mut PgConnection, recorded_at: Instant) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO placement (account_id, mailbox, valid_from, source, recorded_at, shard)
+          SELECT account_id, mailbox, valid_from, source, $1, shard FROM staged_placement
+           ORDER BY account_id, mailbox, valid_from, source",
+    )
+    .bind(recorded_at.utc())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Turns staged lines into events and notes how they contradict each other.
+pub async fn check_events(conn: &mut PgConnection) -> Result<(), Error> {
     stage_events(conn).await?;
     sqlx::query(
         r"INSERT INTO staged_error
           SELECT greatest(line, next_line), CASE clash WHEN 1 THEN '/shard' ELSE '/valid_from' END,
-                 format(CASE clash WHEN 1 THEN 'Line %s says otherwise of this mailbox from the same time on.'
-                        ELSE 'It overlaps line %s: one source says that a mailbox lives in one place at a time.' END,
+                 format(CASE clash WHEN 1 THEN 'Line %s says otherwise of this mailbox from the same time on: keep the line that holds.'
+                        ELSE 'It overlaps line %s: one source says that a mailbox lives in one place at a time. End one where the other begins.' END,
                         least(line, next_line))
             FROM staged_event WHERE clash > 0",
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    check_against_recorded(conn).await
+    Ok(())
 }
 
 /// One sort puts the lines of each mailbox and source beside each other; of repeated lines the last is kept.
@@ -74,7 +167,7 @@ async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
                  CASE WHEN next_from = valid_from THEN 1 WHEN next_from < valid_to THEN 2 ELSE 0 END, next_line
             FROM (SELECT *, lead(line) OVER later AS next_line, lead(valid_from) OVER later AS next_from,
                          lead(valid_to) OVER later AS next_to, lead(shard) OVER later AS next_shard
-                    FROM staged_placement
+                    FROM staged_placement WHERE NOT is_end
                   WINDOW later AS (PARTITION BY account_id, mailbox, source ORDER BY valid_from, line)) lines
            WHERE NOT (next_from IS NOT DISTINCT FROM valid_from AND next_to IS NOT DISTINCT FROM valid_to
                       AND next_shard IS NOT DISTINCT FROM shard)",
@@ -95,7 +188,7 @@ async fn stage_events(conn: &mut PgConnection) -> Result<(), Error> {
 
 /// A line with a `valid_to` may hold no recorded change inside, nor lie inside a recorded stay that has ended, unless the
 /// file says anew what was recorded there.
-async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
+pub async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
           SELECT line, '/valid_to',
@@ -141,7 +234,37 @@ async fn check_against_recorded(conn: &mut PgConnection) -> Result<(), Error> {
 
 /// Takes away the events that are recorded already, and ends at which something else is known to begin. Gives how many lines
 /// say something new.
-pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
+pub async fn only_new(conn: &mut PgConnection, size: Size) -> Result<i64, Error> {
+    match size {
+        Size::Few => take_away_few(conn).await?,
+        Size::Many => take_away_many(conn).await?,
+    }
+    Ok(sqlx::query_scalar(
+        r"SELECT (SELECT count(*) FROM staged_event e
+                   WHERE NOT e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line))
+               + (SELECT count(*) FROM staged_event e
+                   WHERE e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line)
+                     AND NOT EXISTS (SELECT FROM staged_event start WHERE start.line = e.line AND NOT start.is_end))",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+async fn take_away_few(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(
+        r"DELETE FROM staged_event e
+           WHERE EXISTS (SELECT FROM (SELECT p.shard FROM placement p
+                                       WHERE p.account_id = e.account_id AND p.mailbox = e.mailbox
+                                         AND p.valid_from = e.valid_from AND p.source = e.source
+                                       ORDER BY p.recorded_at DESC LIMIT 1) last
+                          WHERE e.is_end OR e.shard IS NOT DISTINCT FROM last.shard)",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn take_away_many(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"DELETE FROM staged_event e
            USING (SELECT DISTINCT ON (x.line, x.is_end) x.line, x.is_end, p.shard
@@ -152,17 +275,9 @@ pub async fn only_new(conn: &mut PgConnection) -> Result<i64, Error> {
            WHERE e.line = last.line AND e.is_end = last.is_end
              AND (e.is_end OR e.shard IS NOT DISTINCT FROM last.shard)",
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    Ok(sqlx::query_scalar(
-        r"SELECT (SELECT count(*) FROM staged_event e
-                   WHERE NOT e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line))
-               + (SELECT count(*) FROM staged_event e
-                   WHERE e.is_end AND NOT EXISTS (SELECT FROM staged_error wrong WHERE wrong.line = e.line)
-                     AND NOT EXISTS (SELECT FROM staged_event start WHERE start.line = e.line AND NOT start.is_end))",
-    )
-    .fetch_one(conn)
-    .await?)
+    Ok(())
 }
 
 /// Records the staged events.

@@ -13,8 +13,9 @@ use crate::domain::batch::LineError;
 const ERRORS: &str = "CREATE TEMP TABLE staged_error (line bigint, pointer text, message text) ON COMMIT DROP";
 
 /// Everything that [`open`] may create.
-pub const TABLES: [&str; 6] = [
+pub const TABLES: [&str; 7] = [
     ERRORS,
+    super::sequences::STAGING,
     super::accounts::STAGING,
     super::subscriptions::STAGING,
     super::charges::STAGING,
@@ -26,11 +27,12 @@ pub const TABLES: [&str; 6] = [
 pub async fn open(conn: &mut PgConnection, tables: &[&'static str]) -> Result<(), Error> {
     sqlx::query(
         r"SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '60s', true),
-                 set_config('work_mem', '64MB', true)",
+                 set_config('work_mem', '64MB', true), set_config('jit', 'off', true)",
     )
     .execute(&mut *conn)
     .await?;
     conn.execute(ERRORS).await?;
+    conn.execute(super::sequences::STAGING).await?;
     for table in tables {
         conn.execute(*table).await?;
     }
@@ -43,6 +45,11 @@ pub async fn copy<'c>(
     statement: &'static str,
 ) -> Result<PgCopyIn<&'c mut PgConnection>, Error> {
     Ok(conn.copy_in_raw(statement).await?)
+}
+
+/// Whether the checks found anything wrong.
+pub async fn any_wrong(conn: &mut PgConnection) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(r"SELECT EXISTS (SELECT FROM staged_error)").fetch_one(conn).await?)
 }
 
 /// How many lines the checks found wrong.

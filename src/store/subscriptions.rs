@@ -31,18 +31,26 @@ pub fn put(rows: &mut copy::Rows, line: i64, row: &SubscriptionRow) {
         .maybe(row.valid_to, copy::Rows::timestamptz);
 }
 
+/// Takes away the staged lines that their source told before.
+pub async fn forget_told(conn: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query(r"DELETE FROM staged_subscription s USING staged_number n WHERE n.line = s.line AND n.is_told")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Notes what is wrong with staged lines.
 pub async fn check(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/account', 'There is no such account.' FROM staged_subscription s
+          SELECT s.line, '/account', 'There is no such account: correct it, or load the account first.' FROM staged_subscription s
            WHERE NOT EXISTS (SELECT FROM account_head h WHERE h.account_id = s.account_id)",
     )
     .execute(&mut *conn)
     .await?;
     sqlx::query(
         r"INSERT INTO staged_error
-          SELECT s.line, '/subscription', format('Line %s says otherwise of the same subscription.', first.line)
+          SELECT s.line, '/subscription', format('Line %s says otherwise of the same subscription: keep the line that holds.', first.line)
             FROM staged_subscription s
             JOIN (SELECT DISTINCT ON (subscription_id) * FROM staged_subscription ORDER BY subscription_id, line) first
            USING (account_id, subscription_id)

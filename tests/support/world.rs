@@ -29,6 +29,7 @@ use makegood::flows::load_subscriptions::load_subscriptions;
 use makegood::flows::once::{Answer, IdempotencyKey};
 use makegood::flows::propose_credit_run::{CreditRun, ProposeCreditRun, propose_credit_run};
 use makegood::flows::publish_terms::{PublishTerms, approve_terms, publish_terms};
+use makegood::flows::register_shards::{RegisterShards, register_shards};
 use makegood::flows::sequence_feed::sequence_feed;
 use makegood::flows::verify_books::verify_books;
 use makegood::store::credits::{Addressee, Credit};
@@ -133,7 +134,19 @@ pub fn due_of_all(count: usize) -> i64 {
     (0..count).map(|index| due(mailboxes(index))).sum()
 }
 
+/// Registers the shards that placements name.
+pub async fn register(pool: &PgPool, lines: &[Value], now: Instant) {
+    let shards = lines.iter().flat_map(|line| [&line["shard"], &line["moving_to"]]);
+    let shards = shards.filter_map(|shard| shard.as_str().map(str::to_owned)).collect();
+    let request = RegisterShards { shards };
+    register_shards(pool, now, &staff("sefa", Role::Operations), &request).await.unwrap();
+}
+
+/// Loads lines, and registers the shards that they name first.
 pub async fn send(pool: &PgPool, kind: &str, lines: &[Value], now: Instant) {
+    if kind == "placements" {
+        register(pool, lines, now).await;
+    }
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let file = stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
     let clerk = staff("records", Role::Ingest);

@@ -11,7 +11,7 @@ use crate::domain::time::{DAY, HOUR, Instant, Interval, MINUTE, SECOND};
 
 pub const SEED: u64 = 20_260_601;
 
-const SHARDS: usize = 200;
+pub const SHARDS: usize = 200;
 /// Windows for a million mailboxes or more; fewer mailboxes have fewer.
 const WINDOWS: usize = 20_000;
 
@@ -67,6 +67,29 @@ fn accounts(world: &mut World, mailboxes: usize, shards: &[u32], random: &mut Rn
         }
     }
     Ok(())
+}
+
+/// Where `mailboxes` mailboxes lived: tells `each` of every stay, with the numbers of account, mailbox and shard, by account
+/// and mailbox and start. Says how many accounts there are.
+pub fn placements(
+    mailboxes: usize,
+    mut each: impl FnMut(i64, i64, u32, Interval) -> anyhow::Result<()>,
+) -> anyhow::Result<i64> {
+    let (mut random, period, sizes) = (Rng::with_seed(SEED), World::empty()?.period, sizes());
+    let numbers: Vec<u32> = (1..=SHARDS).filter_map(|shard| u32::try_from(shard).ok()).collect();
+    let (mut account, mut mailbox, mut left) = (0, 0, mailboxes);
+    while left > 0 {
+        account += 1;
+        let size = if is(&mut random, 10) { 2 + pick(&mut random, &sizes) } else { 1 };
+        for _ in 0..size.min(left) {
+            mailbox += 1;
+            left -= 1;
+            for (shard, stay) in stays(period, &numbers, &mut random) {
+                each(account, mailbox, shard, stay)?;
+            }
+        }
+    }
+    Ok(account)
 }
 
 /// How likely 2, 3, ... 200 mailboxes are, each added to those before: as k to the power of -1.6, in whole numbers.

@@ -10,7 +10,7 @@ use anyhow::ensure;
 use sha2::{Digest as _, Sha256};
 
 use super::world::{Accounts, CAPABILITIES, Plan, World};
-use super::{Bench, BenchArgs, Figure, Report, Thousandths, generate, held, in_turn};
+use super::{Bench, BenchArgs, Figure, Report, Target, Thousandths, generate, held, in_turn};
 use crate::domain::running::Lines;
 use crate::domain::terms::Terms;
 use crate::domain::time::SECOND;
@@ -61,14 +61,14 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Report> {
                 ours: Thousandths::of(ours.as_nanos(), mailboxes),
                 floor: Thousandths::of(floor.as_nanos(), mailboxes),
                 unit: "ns/mailbox",
-                target: 100,
+                target: Target::Ours(100),
             },
             Figure {
                 name: "p1-core-bytes",
                 ours: bytes(world.bytes() + first.bytes())?,
                 floor: bytes(world.bytes())?,
                 unit: "bytes/mailbox",
-                target: 100,
+                target: Target::Ours(100),
             },
         ],
     })

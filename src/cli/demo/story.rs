@@ -132,6 +132,8 @@ impl Story<'_> {
         }
         let path = "/v1/monitors";
         self.client.done(Method::PUT, path, &self.token("sefa")?, "monitors", &monitors()).await?;
+        let shards = json!({ "shards": SHARDS });
+        self.client.done(Method::PUT, "/v1/shards", &self.token("sefa")?, "shards", &shards).await?;
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl<'a> Cells<'a> {
         match object.deserialize(&mut json).and_then(|missing| json.end().map(|()| missing)) {
             Ok(missing) => {
                 let mut cells = Cells { fields, cells, errors: Vec::new() };
-                missing.iter().for_each(|name| cells.wrong(name, format!("{name} is missing.")));
+                missing.iter().for_each(|name| cells.wrong(name, is_missing(name)));
                 Ok(cells)
             }
             Err(error) => {
@@ -74,7 +74,10 @@ impl<'a> Cells<'a> {
         })
         .map_err(|message| (Cow::Borrowed(""), message.to_owned()))?;
         if found != columns.len() {
-            let message = format!("The line has {found} cells, but the header has {}.", columns.len());
+            let message = format!(
+                "The line has {found} cells, but the header has {}: a comma is missing or too many, or stands in a cell without quotes.",
+                columns.len()
+            );
             return Err((Cow::Borrowed(""), message));
         }
         Ok(Cells { fields, cells, errors: Vec::new() })
@@ -86,7 +89,7 @@ impl<'a> Cells<'a> {
             Some(text) => self.keep(name, read(&text)),
             None if self.errors.iter().any(|(known, _)| *known == name) => None,
             None => {
-                self.wrong(name, format!("{name} is missing."));
+                self.wrong(name, is_missing(name));
                 None
             }
         }
@@ -124,15 +127,24 @@ impl<'a> Cells<'a> {
     }
 }
 
+fn is_missing(name: &str) -> String {
+    format!("{name} is missing: fill it in.")
+}
+
 /// The fields that a CSV header names, in its order. Each may come once; one that is unknown is refused, since a column
 /// that nobody reads is a column that somebody believes in.
 pub fn header(line: &str, fields: &'static [Field]) -> Result<Vec<usize>, String> {
+    if line.contains('\r') {
+        return Err("The lines end with CR alone: save the file with LF or CRLF.".to_owned());
+    }
     let mut columns = Vec::with_capacity(fields.len());
     let mut wrong = None;
     split(line, |cell| match fields.iter().position(|field| field.name == cell) {
         Some(field) if !columns.contains(&field) => columns.push(field),
         Some(_) => {
-            wrong = wrong.take().or_else(|| Some(format!("The header names the column {} twice.", shown(&cell))))
+            wrong = wrong.take().or_else(|| {
+                Some(format!("The header names the column {} twice: keep the one that is meant.", shown(&cell)))
+            })
         }
         None => wrong = wrong.take().or_else(|| Some(unknown(&cell, fields))),
     })?;
@@ -140,7 +152,9 @@ pub fn header(line: &str, fields: &'static [Field]) -> Result<Vec<usize>, String
         return Err(wrong);
     }
     match fields.iter().enumerate().find(|(index, field)| field.required && !columns.contains(index)) {
-        Some((_, missing)) => Err(format!("The header has no column {}.", missing.name)),
+        Some((_, missing)) => {
+            Err(format!("The header has no column {}: add it, and say what it holds in each line.", missing.name))
+        }
         None => Ok(columns),
     }
 }
@@ -169,7 +183,9 @@ fn split<'a>(record: &'a str, mut cell: impl FnMut(Cow<'a, str>)) -> Result<(), 
                 let end = rest.find(',').unwrap_or(rest.len());
                 let (text, after) = rest.split_at(end);
                 if text.contains('"') {
-                    return Err("A quote stands inside a cell that is not quoted.");
+                    return Err(
+                        "A quote stands inside a cell that is not quoted: put the whole cell in quotes, and double those inside it.",
+                    );
                 }
                 cell(Cow::Borrowed(text));
                 after
@@ -189,7 +205,7 @@ fn quoted_cell(quoted: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
     let mut rest = quoted;
     loop {
         let Some((part, after)) = rest.split_once('"') else {
-            return Err("A quote is opened and never closed.");
+            return Err("A quote is opened and never closed: close it, or double it where it is part of the text.");
         };
         if text.is_empty() {
             text = Cow::Borrowed(part);
@@ -208,6 +224,11 @@ fn quoted_cell(quoted: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
 
 /// What serde_json says, without its line number: to it, each line is the first.
 fn json_message(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "The line breaks off: the file was cut, or an object runs over several lines. Send the whole file, one object \
+                a line."
+            .to_owned();
+    }
     let said = error.to_string();
     let said: String =
         said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said).chars().take(300).collect();

@@ -11,6 +11,13 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::period::Zone;
 use crate::domain::time::Instant;
 
+/// What the source numbered the line. Its source may send the line again under this number without saying anything new.
+const SOURCE_SEQ: Field = Field::optional("source_seq");
+
+fn source_seq(cells: &mut Cells<'_>) -> Option<Option<String>> {
+    cells.may("source_seq", |text| plain(text, 64))
+}
+
 /// One account as a file says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
@@ -22,6 +29,7 @@ pub struct AccountRow {
     pub bill_to: Option<String>,
     pub email: Option<String>,
     pub customer_since: Option<NaiveDate>,
+    pub source_seq: Option<String>,
 }
 
 impl Row for AccountRow {
@@ -34,6 +42,7 @@ impl Row for AccountRow {
         Field::optional("bill_to"),
         Field::optional("email"),
         Field::optional("customer_since"),
+        SOURCE_SEQ,
     ];
 
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
@@ -45,6 +54,7 @@ impl Row for AccountRow {
         let bill_to = cells.may("bill_to", reference);
         let email = cells.may("email", email);
         let customer_since = cells.may("customer_since", date);
+        let source_seq = source_seq(cells);
         let row = AccountRow {
             account: account?,
             name: name?,
@@ -54,6 +64,7 @@ impl Row for AccountRow {
             bill_to: bill_to?,
             email: email?,
             customer_since: customer_since?,
+            source_seq: source_seq?,
         };
         if row.parent.as_ref() == Some(&row.account) {
             cells.wrong("parent", "An account cannot stand above itself.");
@@ -61,6 +72,10 @@ impl Row for AccountRow {
         // To say that the bill goes to oneself is to say nothing.
         let bill_to = row.bill_to.filter(|payer| *payer != row.account);
         Some(AccountRow { bill_to, ..row })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
     }
 }
 
@@ -72,6 +87,7 @@ pub struct SubscriptionRow {
     pub plan: String,
     pub valid_from: Instant,
     pub valid_to: Option<Instant>,
+    pub source_seq: Option<String>,
 }
 
 impl Row for SubscriptionRow {
@@ -81,14 +97,27 @@ impl Row for SubscriptionRow {
         Field::required("plan"),
         Field::required("valid_from"),
         Field::optional("valid_to"),
+        SOURCE_SEQ,
     ];
 
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
         let account = cells.need("account", reference);
         let subscription = cells.need("subscription", reference);
         let plan = cells.need("plan", reference);
+        let source_seq = source_seq(cells);
         let (valid_from, valid_to) = validity(cells)?;
-        Some(SubscriptionRow { account: account?, subscription: subscription?, plan: plan?, valid_from, valid_to })
+        Some(SubscriptionRow {
+            account: account?,
+            subscription: subscription?,
+            plan: plan?,
+            valid_from,
+            valid_to,
+            source_seq: source_seq?,
+        })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
     }
 }
 
@@ -98,6 +127,7 @@ pub struct ChargeRow {
     pub account: String,
     pub subscription: String,
     pub charge: Charge,
+    pub source_seq: Option<String>,
 }
 
 impl Row for ChargeRow {
@@ -115,6 +145,7 @@ impl Row for ChargeRow {
         Field::required("gross"),
         Field::required("tax_code"),
         Field::count("tax_rate_bp"),
+        SOURCE_SEQ,
     ];
 
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
@@ -127,6 +158,7 @@ impl Row for ChargeRow {
         let quantity = cells.need("quantity", |text| count(text, 1, 10_000_000));
         let tax_code = cells.need("tax_code", |text| plain(text, 16));
         let tax_rate = cells.need("tax_rate_bp", |text| count(text, 0, 10_000));
+        let source_seq = source_seq(cells);
         let (net, tax, gross) = amounts(cells)?;
         let charge = Charge {
             number: number?,
@@ -147,7 +179,11 @@ impl Row for ChargeRow {
                 "service_to is the first day after the service, so it must be after service_from.",
             );
         }
-        Some(ChargeRow { account: account?, subscription: subscription?, charge })
+        Some(ChargeRow { account: account?, subscription: subscription?, charge, source_seq: source_seq? })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
     }
 }
 
@@ -162,6 +198,7 @@ pub struct PlacementRow {
     pub valid_from: Instant,
     pub valid_to: Option<Instant>,
     pub source: String,
+    pub source_seq: Option<String>,
 }
 
 impl Row for PlacementRow {
@@ -173,13 +210,15 @@ impl Row for PlacementRow {
         Field::required("valid_from"),
         Field::optional("valid_to"),
         Field::required("source"),
+        SOURCE_SEQ,
     ];
 
     fn read(cells: &mut Cells<'_>) -> Option<Self> {
         let account = cells.need("account", reference);
-        let mailbox = cells.need("mailbox", |text| plain(text, 254));
+        let mailbox = cells.need("mailbox", |text| named(text, 254));
         let shard = cells.may("shard", reference);
         let source = cells.need("source", reference);
+        let source_seq = source_seq(cells);
         let (valid_from, valid_to) = validity(cells)?;
         let shard = shard?;
         if shard.is_none() && valid_to.is_some() {
@@ -188,7 +227,23 @@ impl Row for PlacementRow {
                 "A mailbox that is nowhere has no valid_to: say where it lives from then on instead.",
             );
         }
-        Some(PlacementRow { account: account?, mailbox: mailbox?, shard, valid_from, valid_to, source: source? })
+        Some(PlacementRow {
+            account: account?,
+            mailbox: mailbox?,
+            shard,
+            valid_from,
+            valid_to,
+            source: source?,
+            source_seq: source_seq?,
+        })
+    }
+
+    fn source_seq(&self) -> Option<&str> {
+        self.source_seq.as_deref()
+    }
+
+    fn source(&self) -> Option<&str> {
+        Some(&self.source)
     }
 }
 
@@ -226,24 +281,54 @@ fn amount(text: &str, currency: Currency) -> Result<Money, String> {
     Ok(amount)
 }
 
-/// What the operator calls something: 1 to 64 characters that all show.
+/// What the operator calls something: 1 to 64 characters that all show, nothing that a spreadsheet would run as a formula,
+/// and no number that one has shortened.
 pub fn reference(text: &str) -> Result<String, String> {
-    plain(text, 64)
+    named(text, 64)
+}
+
+fn named(text: &str, longest: usize) -> Result<String, String> {
+    if text.starts_with(['=', '+', '@', '-']) {
+        return Err(format!(
+            "It begins with {:?}, which a spreadsheet would take for a formula: send it without.",
+            text.chars().next().unwrap_or_default()
+        ));
+    }
+    if is_shortened(text) {
+        return Err(format!(
+            "{text} is a number that a spreadsheet has shortened, so its digits are lost: make the column text there, and save the \
+             file again from its source."
+        ));
+    }
+    plain(text, longest)
+}
+
+/// Whether it reads as 1.23457E+11.
+fn is_shortened(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
+    let (whole, part) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
+    exponent.strip_prefix('+').is_some_and(digits) && digits(whole) && digits(part)
 }
 
 /// Text of one line: no control characters, nothing that changes the direction of writing, no space around it.
 fn plain(text: &str, longest: usize) -> Result<String, String> {
+    // Most text is plain indeed, and of most rows every field is looked at here.
+    let all_show = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if all_show && (1..=longest).contains(&text.len()) && !text.starts_with(' ') && !text.ends_with(' ') {
+        return Ok(text.to_owned());
+    }
     if text.is_empty() {
-        return Err("It is empty.".to_owned());
+        return Err("It is empty: fill it in, or leave the line out.".to_owned());
     }
     if text.chars().nth(longest).is_some() {
-        return Err(format!("It is longer than {longest} characters."));
+        return Err(format!("It is longer than {longest} characters: shorten it."));
     }
     if text.chars().any(is_hidden) {
-        return Err("It holds a control character or another one that does not show.".to_owned());
+        return Err("It holds a control character or another one that does not show: take it out.".to_owned());
     }
     if text.trim() != text {
-        return Err("It begins or ends with a space.".to_owned());
+        return Err("It begins or ends with a space: take it away.".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -261,12 +346,24 @@ fn email(text: &str) -> Result<String, String> {
     if is_address && !address.contains(char::is_whitespace) {
         Ok(address)
     } else {
-        Err("It is not an e-mail address.".to_owned())
+        Err("It is not an e-mail address, such as anna@harbour.example.".to_owned())
     }
 }
 
 fn instant(text: &str) -> Result<Instant, String> {
-    Instant::parse(text).map_err(|error| error.to_string())
+    Instant::parse(text).map_err(|error| format!("{error}{}", mend_time(text)))
+}
+
+/// What to do about a time that a spreadsheet has written.
+fn mend_time(text: &str) -> &'static str {
+    let is_made_of = |more: &str| text.chars().all(|letter| letter.is_ascii_digit() || more.contains(letter));
+    if text.len() > 3 && is_made_of(".,") {
+        " A bare number is how a spreadsheet keeps a time: make the column text there, as 2026-10-13T06:10:00+13:00."
+    } else if text.contains('/') && is_made_of("/: ") {
+        " Which of these is the day cannot be told: write it as 2026-10-13T06:10:00+13:00."
+    } else {
+        ""
+    }
 }
 
 /// A day, `2026-10-31`, of the years that instants have.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Component, LabelMap, OutageRule, Rule, Source, Verdict};
-use crate::domain::observation::{About, Observation};
+use crate::domain::observation::{About, Observation, Said};
 use crate::domain::time::Instant;
 use crate::domain::window::{Capability, Correction, Impact, Scope};
 
@@ -15,6 +15,12 @@ pub struct Group {
     pub about: About,
     pub capability: Capability,
     pub impact: Impact,
+}
+
+impl From<Said> for Group {
+    fn from(said: Said) -> Self {
+        Group { about: said.about, capability: said.capability, impact: said.impact }
+    }
 }
 
 /// Why an observation makes no window. It is kept all the same.
@@ -30,6 +36,8 @@ pub enum Unmapped {
     NoCapability(String),
     #[error("there is no shard {0:?}, as far as is known")]
     NoShard(String),
+    #[error("source {0:?} is not in the monitors document, which says whether it sends a heartbeat")]
+    NoSource(String),
 }
 
 /// What an observation means.
@@ -101,9 +109,9 @@ impl Mapping {
     pub fn meaning(&self, source: &str, observation: &Observation) -> Result<Meaning, Unmapped> {
         let at = observation.starts_at;
         if let Some(said) = &observation.said {
+            self.source(source).ok_or_else(|| Unmapped::NoSource(source.to_owned()))?;
             self.scope_of(&said.about, at)?;
-            let group = Group { about: said.about.clone(), capability: said.capability.clone(), impact: said.impact };
-            return Ok(Meaning::Outage { groups: vec![group], correction: Correction::default() });
+            return Ok(Meaning::Outage { groups: vec![said.clone().into()], correction: Correction::default() });
         }
         let rule = self
             .rules

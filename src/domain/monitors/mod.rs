@@ -33,16 +33,40 @@ pub struct Monitors {
 
 /// How a source speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     Alertmanager,
+    Grafana,
+    PagerDuty,
+    Generic,
+    CloudEvents,
+    Statuspage,
 }
 
 impl SourceKind {
+    pub const ALL: [SourceKind; 6] = [
+        SourceKind::Alertmanager,
+        SourceKind::Grafana,
+        SourceKind::PagerDuty,
+        SourceKind::Generic,
+        SourceKind::CloudEvents,
+        SourceKind::Statuspage,
+    ];
+
+    /// As it stands in the monitors document and in the address of the door.
     pub fn name(self) -> &'static str {
         match self {
             SourceKind::Alertmanager => "alertmanager",
+            SourceKind::Grafana => "grafana",
+            SourceKind::PagerDuty => "pagerduty",
+            SourceKind::Generic => "generic",
+            SourceKind::CloudEvents => "cloudevents",
+            SourceKind::Statuspage => "statuspage",
         }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        SourceKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
