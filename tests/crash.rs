@@ -4,64 +4,23 @@ mod support;
 
 #[path = "support/doors.rs"]
 mod doors;
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/world.rs"]
 mod world;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use doors::{Doors, doors};
 use serde_json::{Value, json};
+use server::Server;
 use sqlx::PgPool;
-use support::{PROGRAM, TestDatabase, is_skipped};
+use support::{TestDatabase, is_skipped};
 use world::*;
 
-/// `makegood serve` on a test's database. It is killed when this goes.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(database: &TestDatabase, doors: &Doors) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
-            .arg(doors.folder.join("data"))
-            .arg("--issuers")
-            .arg(&doors.issuers_file)
-            .env("DATABASE_URL", &database.url_app)
-            .env("MAKEGOOD_LOG", "error")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let url = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "the server does not start");
-            if let Some((_, rest)) = line.split_once("serves on ") {
-                break rest.split(',').next().unwrap().to_owned();
-            }
-        };
-        // What else it says is read until it ends, so that it never waits for a reader.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Server { child, url }
-    }
-
-    /// SIGKILL, to this process alone.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(database: &TestDatabase, doors: &Doors) -> Server {
+    let issuers = ["--issuers".as_ref(), doors.issuers_file.as_os_str()];
+    Server::start(&database.url_app, &doors.folder.join("data"), "127.0.0.1:0", &issuers)
 }
 
 /// Asks until it is so.
@@ -94,7 +53,7 @@ async fn a_run_whose_server_is_killed_again_and_again_is_applied_once_to_the_cen
         // Between numbering and the next batch.
         "SELECT count(*) > 2000 FROM credit",
     ] {
-        let server = Server::start(&world.database, &doors);
+        let server = start(&world.database, &doors);
         until(pool, kill_when).await;
         server.kill();
         let (credits, minor) = credited(pool).await;
@@ -111,7 +70,7 @@ async fn a_run_whose_server_is_killed_again_and_again_is_applied_once_to_the_cen
         controls_agree(pool).await;
     }
     assert!(in_the_middle >= 2, "the kills came too late to show anything");
-    let _server = Server::start(&world.database, &doors);
+    let _server = start(&world.database, &doors);
     until(pool, "SELECT EXISTS (SELECT FROM credit_run WHERE state = 'applied')").await;
     until(pool, "SELECT NOT EXISTS (SELECT FROM outbox)").await;
     assert_eq!(credited(pool).await, (run.credits, run.total.minor()));
@@ -178,7 +137,7 @@ async fn a_claim_whose_server_is_killed_is_filed_once_and_its_key_gets_the_same_
     let http = reqwest::Client::new();
     for round in 0..6i64 {
         let (key, incident) = (format!("key-{round}"), format!("INC-{round}"));
-        let server = Server::start(&world.database, &doors);
+        let server = start(&world.database, &doors);
         let is_held = round % 2 == 0;
         let mut tx = pool.begin().await.unwrap();
         if is_held {
@@ -210,7 +169,7 @@ async fn a_claim_whose_server_is_killed_is_filed_once_and_its_key_gets_the_same_
         server.kill();
         let first = first.await.unwrap();
         tx.rollback().await.unwrap();
-        let server = Server::start(&world.database, &doors);
+        let server = start(&world.database, &doors);
         let second = retry(&http, &server.url, &token, &key, &incident).await;
         assert_eq!(second.0, 201, "{}", second.2);
         assert_eq!(second.1, !is_held, "what was committed is replayed, what was not is done now");

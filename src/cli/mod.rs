@@ -7,9 +7,12 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
+use crate::domain::monitors::Monitors;
 use crate::domain::operator::Operator;
+use crate::flows::set_up_monitors::set_up_monitors;
 use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
+use crate::store::Error;
 
 pub mod bench;
 pub mod client;
@@ -18,8 +21,8 @@ pub mod demo;
 pub mod evaluate;
 pub mod feed;
 pub mod import;
-pub mod ingest;
 pub mod incident;
+pub mod ingest;
 pub mod outage;
 mod outage_words;
 pub mod policy;
@@ -50,6 +53,13 @@ enum Command {
     Migrate(database::DatabaseArgs),
     /// Record the operator's settings: name, currency, zone, tax and limits (assets/operator.yaml is an example)
     Operator {
+        #[command(flatten)]
+        database: database::DatabaseArgs,
+        /// YAML or JSON.
+        file: std::path::PathBuf,
+    },
+    /// Record what the alerts of the monitors mean (docs/monitoring.md has an example); saying it again changes nothing
+    Monitors {
         #[command(flatten)]
         database: database::DatabaseArgs,
         /// YAML or JSON.
@@ -132,6 +142,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args).await?,
         Command::Migrate(args) => migrate(&args).await?,
         Command::Operator { database, file } => operator(&database, &file).await?,
+        Command::Monitors { database, file } => monitors(&database, &file).await?,
         Command::Evaluate { files, json } => return Ok(ExitCode::from(evaluate::evaluate(&files, json))),
         Command::Verify { file, json } => return Ok(ExitCode::from(evaluate::verify(&file, json))),
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
@@ -162,6 +173,21 @@ async fn operator(database: &database::DatabaseArgs, file: &std::path::Path) -> 
     let opened = database::open(database).await?;
     set_up_operator(&opened.pool, Clock::real().now(), &administrator("terminal"), &settings).await?;
     eprintln!("{} is set up", settings.name);
+    Ok(())
+}
+
+async fn monitors(database: &database::DatabaseArgs, file: &std::path::Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let document: Monitors =
+        serde_saphyr::from_str(&text).with_context(|| format!("{} does not set monitors up", file.display()))?;
+    let opened = database::open(database).await?;
+    let done = set_up_monitors(&opened.pool, Clock::real().now(), &administrator("terminal"), &document).await;
+    if let Err(Error::Refused(refusal)) = &done {
+        for error in &refusal.errors {
+            eprintln!("{}: {}", error.pointer, error.message);
+        }
+    }
+    println!("{}", serde_json::to_string(&done?)?);
     Ok(())
 }
 

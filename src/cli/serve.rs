@@ -19,6 +19,7 @@ use crate::http::{App, health, listener, router};
 use crate::jobs;
 use crate::sources::signature::{Secrets, SecretsFile};
 use crate::store::setup;
+use crate::store::spool::{self, Spool};
 
 /// How long requests under way may go on after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -36,6 +37,12 @@ pub struct ServeArgs {
     /// Whose tokens are taken: a TOML file with a table [[issuer]] for each.
     #[arg(long, env = "MAKEGOOD_ISSUERS", value_name = "FILE")]
     pub issuers: Option<PathBuf>,
+    /// Where deliveries of monitors wait while the database is away. The folder `spool` in the data folder, unless named.
+    #[arg(long, env = "MAKEGOOD_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// How many MiB may wait there. When it is full, monitors are told to send again.
+    #[arg(long, env = "MAKEGOOD_SPOOL_LIMIT", value_name = "MIB", default_value_t = spool::LIMIT / 1024 / 1024)]
+    pub spool_limit: u64,
     /// The secrets that sources sign with: a TOML file with a table [[secret]] for each. Only makegood may be able to read it.
     #[arg(long, env = "MAKEGOOD_SOURCE_SECRETS", value_name = "FILE")]
     pub source_secrets: Option<PathBuf>,
@@ -50,8 +57,11 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     };
     let key = MachineKey::load_or_create(&opened.keys_dir)?;
     let issuers = Issuers::load(&config).await?.with_machines(&key);
+    let folder = args.spool.clone().unwrap_or_else(|| args.database.data_dir().join("spool"));
+    let spool = Spool::open(&folder, args.spool_limit.saturating_mul(1024 * 1024))
+        .with_context(|| format!("cannot use {} as spool", folder.display()))?;
     let secrets = args.source_secrets.as_ref().map(read_secrets).transpose()?.unwrap_or_default();
-    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_secrets(secrets);
+    let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_secrets(secrets).with_spool(spool);
     let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
     eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
     stop_signal().await?;

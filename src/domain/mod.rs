@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod actor;
+pub mod ask;
 pub mod assess;
 pub mod batch;
 pub mod books;

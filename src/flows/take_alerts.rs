@@ -65,6 +65,11 @@ pub struct UnmappedAlert {
 }
 
 impl Taken {
+    /// The database is away, and the delivery waits on disk.
+    pub fn waits() -> Self {
+        Taken { spooled: true, ..Taken::default() }
+    }
+
     /// What the source is told where it says by itself what failed and nothing of that is known here: the events are kept, and
     /// count once operations have named what they are about.
     pub fn unknown(&self) -> Option<Refusal> {

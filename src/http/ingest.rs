@@ -8,13 +8,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::ProblemBody;
+use super::spool::{Monitor, take_or_spool};
 use super::{App, Caller, Json, Problem, Query, header_text};
 use crate::domain::actor::Role;
 use crate::domain::monitors::Monitors;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::{DAY, Instant};
 use crate::flows::set_up_monitors::{SetUp, set_up_monitors};
-use crate::flows::take_alerts::{Taken, take_alerts};
+use crate::flows::take_alerts::Taken;
 use crate::sources;
 use crate::store::Error;
 use crate::store::unmapped::{self, ToMap};
@@ -66,7 +67,7 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
         ),
     ),
     responses(
-        (status = 202, description = "Durable, and judged as far as it can be", body = Taken),
+        (status = 202, description = "Durable, and judged as far as it can be; with `spooled` it waits on disk", body = Taken),
         (status = 401, description = "No token, or not a valid one; or not signed with the source's secret", body = ProblemBody),
         (status = 403, description = "Not a monitor's token", body = ProblemBody),
         (status = 404, description = "No monitor speaks like this", body = ProblemBody),
@@ -76,21 +77,20 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
             status = 422, body = ProblemBody,
             description = "Nothing of it can be read or be true, or nobody here knows what failed: then it was kept, and says so"
         ),
-        (status = 503, description = "Not durable: send it again", body = ProblemBody),
+        (status = 503, description = "Not durable, not even on disk: send it again", body = ProblemBody),
     )
 )]
 pub async fn ingest_alerts(
     State(app): State<App>,
-    caller: Caller,
+    monitor: Monitor,
     Path(kind): Path<String>,
     headers: HeaderMap,
     Payload { content_type, bytes }: Payload,
 ) -> Result<(StatusCode, Body<Taken>), Problem> {
-    let actor = caller.require(&[Role::Ingest])?;
     let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    app.secrets.check(actor.source.as_deref().unwrap_or_default(), values, &bytes, app.clock.real_now())?;
+    app.secrets.check(monitor.actor.source.as_deref().unwrap_or_default(), values, &bytes, app.clock.real_now())?;
     let delivery = sources::read(&kind, &content_type, &bytes)?;
-    let taken = take_alerts(&app.pool, app.clock.now(), actor, &bytes, &delivery).await?;
+    let taken = take_or_spool(&app, &monitor, &kind, &content_type, &bytes, &delivery).await?;
     match taken.unknown() {
         None => Ok((StatusCode::ACCEPTED, Body(taken))),
         Some(refusal) => Err(refusal.into()),

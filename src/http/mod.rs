@@ -17,6 +17,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
 use crate::sources::signature::Secrets;
+use crate::store::spool::Spool;
 
 pub mod assessments;
 pub mod auth;
@@ -34,6 +35,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod listener;
 pub mod mailbox_lists;
+pub mod observations;
 pub mod observe;
 pub mod outages;
 pub mod pages;
@@ -41,6 +43,7 @@ pub mod problem;
 pub mod records;
 pub mod router;
 pub mod shards;
+pub mod spool;
 pub mod terms;
 
 pub use problem::Problem;
@@ -55,18 +58,25 @@ pub struct App {
     pub jobs: Arc<tokio::sync::Notify>,
     /// The secrets of sources that sign.
     pub secrets: Arc<Secrets>,
+    /// Where deliveries wait while the database is away; without it they are sent again.
+    pub spool: Option<Arc<Spool>>,
     /// Who can be picked at the sign-in page; there is nobody outside the demo.
     pub demo: Option<Arc<pages::sign_in::DemoPeople>>,
 }
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default(), secrets: Arc::default(), demo: None }
+        App { pool, clock, issuers, jobs: Arc::default(), secrets: Arc::default(), spool: None, demo: None }
     }
 
     /// Asks sources that have a secret to sign.
     pub fn with_secrets(self, secrets: Secrets) -> Self {
         App { secrets: Arc::new(secrets), ..self }
+    }
+
+    /// Lets deliveries wait there while the database is away.
+    pub fn with_spool(self, spool: Spool) -> Self {
+        App { spool: Some(Arc::new(spool)), ..self }
     }
 
     /// Lets browsers of this machine be one of `people`.

@@ -81,6 +81,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(ingest::ingest_alerts))
         .routes(routes!(ingest::list_unmapped))
         .routes(routes!(ingest::put_monitors))
+        .routes(routes!(super::observations::of_outage))
         .routes(routes!(shards::put_shards, shards::list_shards))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

@@ -1,4 +1,5 @@
-//! Doors for the clock: numbering what was committed, applying approved runs, posting decisions whose hold is over.
+//! Doors for the clock: numbering what was committed, applying approved runs, posting decisions whose hold is over, replaying
+//! what monitors told while the database was away, asking them what they did not tell.
 //!
 //! Each turn asks the database what there is to do, so any number of servers may run them, and a crash loses nothing. A
 //! notification only wakes a turn up earlier; the interval is what makes sure.
@@ -14,15 +15,28 @@ use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::store::{Error, feed, runs};
 
+mod ask;
+mod spool;
+
 /// How long a turn waits for the next when nobody wakes it.
 const TURN: Duration = Duration::from_millis(250);
 
 /// Runs the jobs until `stop` says so. A failure is logged, and the next turn tries again.
-pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
+pub async fn run(app: App, stop: watch::Receiver<bool>) {
+    // What waits for a disk or for a monitor keeps nobody else waiting.
+    tokio::join!(turns(app.clone(), stop.clone()), spool::run(app.clone(), stop.clone()), ask::run(app, stop));
+}
+
+async fn turns(app: App, mut stop: watch::Receiver<bool>) {
+    let mut is_away = false;
     while !*stop.borrow() {
-        match turn(&app).await {
+        let done = turn(&app).await;
+        // That the database is away is said once, and not four times a second.
+        let was_away = std::mem::replace(&mut is_away, done.as_ref().is_err_and(Error::is_unavailable));
+        match done {
             Ok(true) => continue,
             Ok(false) => {}
+            Err(_) if was_away && is_away => {}
             Err(error) => tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "a job failed"),
         }
         tokio::select! {

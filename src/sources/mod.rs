@@ -9,6 +9,7 @@ use crate::domain::refusal::{Code, Refusal};
 
 pub mod alertmanager;
 mod alerts;
+pub mod asked;
 pub mod cloudevents;
 pub mod generic;
 pub mod grafana;

@@ -9,6 +9,9 @@ use super::evidence::instant;
 use crate::domain::actor::Role;
 use crate::domain::time::Instant;
 
+/// What our own tokens say in `iss` and `aud`, and the first half of a machine's key.
+pub const ISSUER: &str = "makegood";
+
 /// One token that was issued to a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineToken {

@@ -12,6 +12,7 @@ use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 
 pub mod accounts;
+pub mod asked;
 pub mod assessments;
 pub mod audit;
 pub mod books;
@@ -25,9 +26,9 @@ pub mod differences;
 pub mod directory;
 pub mod evidence;
 pub mod feed;
-pub mod heartbeats;
 pub mod floor;
 pub mod given;
+pub mod heartbeats;
 pub mod idempotency;
 pub mod incidents;
 pub mod inputs;
@@ -47,6 +48,7 @@ pub mod setup;
 pub mod shards;
 pub mod snapshot;
 pub mod snapshots;
+pub mod spool;
 pub mod staging;
 pub mod subscriptions;
 pub mod terms;
@@ -83,6 +85,16 @@ impl Error {
                 Code::Internal,
                 "Something broke on our side. Nothing was saved. Quote the request id to support.",
             ),
+        }
+    }
+}
+
+impl Error {
+    /// Whether the database is away, or was for a moment: the same may work later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Error::Database(error) => is_unavailable(error),
+            Error::Refused(_) | Error::Corrupt(_) => false,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::ask::Ask;
 use super::refusal::{FieldError, Refusal};
 use super::time::Instant;
 use super::window::{Capability, Correction, Impact, Scope};
@@ -78,6 +79,9 @@ pub struct Source {
     /// The longest silence between two heartbeats after which the source still counts as alive. None: it sends no heartbeat
     /// and is taken at its word, so a monitor that died looks like recovery.
     pub heartbeat_gap_seconds: Option<u32>,
+    /// Where to ask what was not told. None: it is never asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Ask>,
     /// The components whose failure it would report. While it is quiet they work; while it is silent for longer than its gap, and
     /// nobody else who watches them is heard, whether they work is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -208,6 +212,9 @@ impl Monitors {
             if source.heartbeat_gap_seconds == Some(0) {
                 wrong(format!("/sources/{at}/heartbeat_gap_seconds"), "at least one second, or null for no heartbeat");
             }
+            for (field, message) in source.ask.iter().flat_map(Ask::check) {
+                wrong(format!("/sources/{at}/ask{field}"), message);
+            }
         }
         let mut rules = BTreeSet::new();
         for (at, entry) in self.rules.iter().enumerate() {
@@ -330,7 +337,7 @@ impl Monitors {
 fn is_host(name: &str) -> bool {
     let (host, port) = name.rsplit_once(':').unwrap_or((name, ""));
     let has_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    has_port || host.parse::<std::net::IpAddr>().is_ok() || (host.contains('.') && !host.contains(' '))
+    has_port || (host.contains('.') && !host.contains(' '))
 }
 
 /// Whether two times, from and to, share an instant.

@@ -20,8 +20,7 @@ use crate::domain::time::{Instant, SECOND};
 use crate::flows::issue_token::{LONGEST, MACHINE_ROLES};
 use crate::store::machine_tokens::MachineToken;
 
-/// What our own tokens say in `iss` and `aud`, and the first half of a machine's key.
-pub const ISSUER: &str = "makegood";
+pub use crate::store::machine_tokens::ISSUER;
 
 /// The key's file, in the data folder.
 const FILE: &str = "machine-key.pem";

@@ -115,18 +115,22 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Actor, Probl
 }
 
 async fn admit(app: &App, headers: &HeaderMap) -> Result<Result<Actor, AuthError>, store::Error> {
-    let real_now = app.clock.real_now();
-    let verified = match bearer(headers) {
-        Ok(token) => app.issuers.verify(token, real_now).await,
-        Err(error) => Err(error),
-    };
-    let verified = match verified {
+    let verified = match signed(app, headers).await {
         Ok(verified) => verified,
         Err(error) => return Ok(Err(error)),
     };
+    Ok(stands(app, &verified).await?.map(|()| verified.actor))
+}
+
+/// Who the request's token speaks for, as far as its signature says. Does not ask the database.
+pub async fn signed(app: &App, headers: &HeaderMap) -> Result<Verified, AuthError> {
+    app.issuers.verify(bearer(headers)?, app.clock.real_now()).await
+}
+
+/// Whether what was signed still stands, at this moment.
+pub async fn stands(app: &App, verified: &Verified) -> Result<Result<(), AuthError>, store::Error> {
     let mut conn = app.pool.acquire().await?;
-    let standing = still_stands(&mut conn, &verified, real_now).await?;
-    Ok(standing.map(|()| verified.actor))
+    still_stands(&mut conn, verified, app.clock.real_now()).await
 }
 
 /// Asks what may have been taken back since the token was signed. One read by primary key.

@@ -1,0 +1,387 @@
+//! What a monitor says when it is asked, held against what it told: a webhook alone loses outages, since an alert that fires
+//! and resolves while nobody could take it is never sent again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Observation;
+use super::time::{Instant, SECOND};
+
+/// Where a source may be asked, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// Alertmanager's address: what fires there and was not told, silenced and inhibited alerts included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "http://alertmanager.internal:9093")]
+    pub alertmanager: Option<String>,
+    /// Prometheus's address: what fired and was over before anybody could be told, and whether Prometheus was alive then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "http://prometheus.internal:9090")]
+    pub prometheus: Option<String>,
+    /// How often to ask.
+    #[serde(default = "every_seconds")]
+    pub every_seconds: u32,
+    /// How often the rules are evaluated: Prometheus is asked for one sample in each such time.
+    #[serde(default = "step_seconds")]
+    pub step_seconds: u32,
+    /// How long a webhook may take: what is younger is not missed yet. More than Alertmanager's `group_interval`.
+    #[serde(default = "patience_seconds")]
+    pub patience_seconds: u32,
+}
+
+fn every_seconds() -> u32 {
+    60
+}
+
+fn step_seconds() -> u32 {
+    15
+}
+
+fn patience_seconds() -> u32 {
+    600
+}
+
+impl Ask {
+    /// What is wrong with it: the field, and why.
+    pub fn check(&self) -> Vec<(&'static str, &'static str)> {
+        let mut wrong = Vec::new();
+        if self.alertmanager.is_none() && self.prometheus.is_none() {
+            wrong.push(("", "say where to ask: alertmanager, prometheus or both; or leave ask out"));
+        }
+        for (field, address) in [("/alertmanager", &self.alertmanager), ("/prometheus", &self.prometheus)] {
+            if address.as_deref().is_some_and(|address| !is_address(address)) {
+                wrong.push((field, "an address with http:// or https://, without user, password, query or fragment"));
+            }
+        }
+        for (field, seconds) in [("/every_seconds", self.every_seconds), ("/step_seconds", self.step_seconds)] {
+            if !(1..=3_600).contains(&seconds) {
+                wrong.push((field, "1 to 3600 seconds"));
+            }
+        }
+        if self.patience_seconds > 86_400 {
+            wrong.push(("/patience_seconds", "at most a day"));
+        }
+        wrong
+    }
+}
+
+/// Whether it is the address of a server, and of nothing more.
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default()).unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'?' | b'#' | b'\\' | b'"' | b'<' | b'>');
+    !host.is_empty() && !host.starts_with(':') && text.len() <= 1_024 && text.bytes().all(plain)
+}
+
+/// The samples of one alert, as Prometheus has them: when its rule was found to fire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    pub name: String,
+    /// All of its labels, the name among them.
+    pub labels: BTreeMap<String, String>,
+    /// Sorted, each once.
+    pub at: Vec<Instant>,
+}
+
+/// The alerts that `series` amounts to: times without a break, each from its first sample to a step after its last, which
+/// is when the rule was found not to fire any more. One of whom that was not found by `to` still fires.
+pub fn fired(series: &[Series], step_seconds: u32, to: Instant) -> Vec<Observation> {
+    let step = i64::from(step_seconds) * SECOND;
+    let mut fired = Vec::new();
+    for one in series {
+        // One sample may be missed, two may not.
+        let breaks = |pair: &[Instant]| matches!(pair, [a, b] if b.micros() - a.micros() > 2 * step);
+        let mut rest = one.at.as_slice();
+        while let Some(first) = rest.first() {
+            let length = rest.windows(2).position(breaks).map_or(rest.len(), |at| at + 1);
+            let (run, after) = rest.split_at(length);
+            let last = run.last().unwrap_or(first);
+            let is_over = !after.is_empty() || last.plus(2 * step) < to;
+            fired.push(Observation {
+                fingerprint: fingerprint(&one.labels),
+                name: one.name.clone(),
+                labels: one.labels.clone(),
+                starts_at: *first,
+                ends_at: is_over.then(|| last.plus(step)),
+                observed_at: None,
+                said: None,
+            });
+            rest = after;
+        }
+    }
+    fired.sort_by(|a, b| (a.starts_at, &a.fingerprint).cmp(&(b.starts_at, &b.fingerprint)));
+    fired
+}
+
+/// Alertmanager's hash over the labels: FNV-1a over names and values in order. An alert that Prometheus tells of has the
+/// fingerprint that Alertmanager gives it, unless labels are changed on the way between them.
+fn fingerprint(labels: &BTreeMap<String, String>) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for (name, value) in labels {
+        for byte in name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}
+
+/// What was never told of `fired`: the time that no known alert covers, and the end of one that is known to fire. What began or
+/// ended after `horizon` may still be told. `alike` says whether two alerts speak of one thing. What agrees adds nothing.
+pub fn missed(
+    fired: &[Observation],
+    known: &[Observation],
+    step_seconds: u32,
+    horizon: Instant,
+    alike: impl Fn(&Observation, &Observation) -> bool,
+) -> Vec<Observation> {
+    let slack = 2 * i64::from(step_seconds) * SECOND;
+    let mut known = known.to_vec();
+    let mut missed = Vec::new();
+    for one in fired {
+        let until = one.ends_at.unwrap_or(Instant::MAX);
+        let near = known.iter().filter(|other| {
+            let end = end_of(other, &known).unwrap_or(Instant::MAX);
+            other.starts_at <= until.plus(slack) && one.starts_at <= end.plus(slack)
+        });
+        let covering: Vec<&Observation> = near.filter(|other| alike(one, other)).collect();
+        let over = one.ends_at.filter(|end| *end <= horizon);
+        let fire = covering.iter().filter(|other| end_of(other, &known).is_none() && other.starts_at <= until);
+        let ended = over.into_iter().flat_map(|end| fire.clone().map(move |other| (*other, end)));
+        let mut news: Vec<Observation> =
+            ended.map(|(other, end)| Observation { ends_at: Some(end), ..other.clone() }).collect();
+        let covers = covering.iter().map(|other| (other.starts_at, end_of(other, &known).unwrap_or(Instant::MAX)));
+        let pieces = uncovered((one.starts_at, until), covers.collect(), slack);
+        news.extend(pieces.into_iter().filter(|(start, _)| *start <= horizon).map(|(start, end)| Observation {
+            starts_at: start,
+            ends_at: (end < Instant::MAX).then_some(end),
+            ..one.clone()
+        }));
+        known.extend(news.iter().cloned());
+        missed.extend(news);
+    }
+    missed
+}
+
+/// What is left of `whole` outside `covers`, but for what is no longer than `slack`; all of it where nothing covers any.
+fn uncovered(whole: (Instant, Instant), mut covers: Vec<(Instant, Instant)>, slack: i64) -> Vec<(Instant, Instant)> {
+    if covers.is_empty() {
+        return vec![whole];
+    }
+    covers.sort();
+    let (mut from, until) = whole;
+    let mut pieces = Vec::new();
+    for (start, end) in covers.into_iter().chain([(until, until)]) {
+        let piece = (from, start.min(until));
+        if piece.1.micros() - piece.0.micros() > slack {
+            pieces.push(piece);
+        }
+        from = from.max(end);
+    }
+    pieces
+}
+
+/// What Alertmanager holds and nobody told: `held` fires there, and began before `horizon`.
+pub fn untold(held: &[Observation], known: &[Observation], horizon: Instant) -> Vec<Observation> {
+    let is_told = |one: &Observation| {
+        known.iter().any(|other| {
+            other.fingerprint == one.fingerprint && (other.starts_at == one.starts_at || end_of(other, known).is_none())
+        })
+    };
+    held.iter().filter(|one| one.starts_at <= horizon && !is_told(one)).cloned().collect()
+}
+
+/// When an alert was over, as far as is known: by its own end, or by that of another start of the same alert.
+fn end_of(one: &Observation, known: &[Observation]) -> Option<Instant> {
+    let same = || known.iter().filter(|other| other.fingerprint == one.fingerprint);
+    let own = same().filter(|other| other.starts_at == one.starts_at).filter_map(|other| other.ends_at).max();
+    own.or_else(|| same().filter_map(|other| other.ends_at).filter(|end| *end > one.starts_at).min())
+}
+
+/// Which samples of a heartbeat fill what is too long between the ones that were heard.
+pub fn unheard(samples: &[Instant], heard: &[Instant], gap_seconds: u32) -> Vec<Instant> {
+    let near = i64::from(gap_seconds) * SECOND / 2;
+    let mut known: BTreeSet<Instant> = heard.iter().copied().collect();
+    let mut unheard = Vec::new();
+    for sample in samples {
+        if known.range(sample.plus(-near)..=sample.plus(near)).next().is_none() {
+            known.insert(*sample);
+            unheard.push(*sample);
+        }
+    }
+    unheard
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: i64 = 1_790_000_000 * SECOND;
+
+    fn at(second: i64) -> Instant {
+        Instant::from_micros(BASE + second * SECOND).unwrap()
+    }
+
+    fn labels(component: &str) -> BTreeMap<String, String> {
+        [("alertname", "InboundDown"), ("component", component)].map(|(a, b)| (a.to_owned(), b.to_owned())).into()
+    }
+
+    fn series(component: &str, seconds: impl IntoIterator<Item = i64>) -> Series {
+        Series {
+            name: "InboundDown".to_owned(),
+            labels: labels(component),
+            at: seconds.into_iter().map(|second| at(second * 10)).collect(),
+        }
+    }
+
+    fn told(fingerprint: &str, start: i64, end: Option<i64>) -> Observation {
+        Observation {
+            fingerprint: fingerprint.to_owned(),
+            name: "InboundDown".to_owned(),
+            labels: labels("mx-07"),
+            starts_at: at(start),
+            ends_at: end.map(at),
+            observed_at: None,
+            said: None,
+        }
+    }
+
+    fn edges(all: &[Observation]) -> Vec<(&str, i64, Option<i64>)> {
+        let second = |at: Instant| (at.micros() - BASE) / SECOND;
+        all.iter().map(|one| (one.fingerprint.as_str(), second(one.starts_at), one.ends_at.map(second))).collect()
+    }
+
+    fn same(a: &Observation, b: &Observation) -> bool {
+        a.labels.get("component") == b.labels.get("component")
+    }
+
+    #[test]
+    fn the_fingerprint_is_alertmanagers() {
+        // As Alertmanager 0.25 gave it for these labels.
+        let labels = [
+            ("alertname", "ServiceDown"),
+            ("cluster", "test"),
+            ("instance", "http://127.0.0.1:9911/health"),
+            ("job", "blackbox"),
+            ("service", "checkout"),
+            ("severity", "critical"),
+            ("sla", "gold"),
+        ];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(fingerprint(&labels), "e88c5e5cfa1e16fa");
+    }
+
+    #[test]
+    fn samples_without_a_break_are_one_alert_that_ends_a_step_after_its_last() {
+        let found = fired(&[series("mx-07", [1, 2, 3, 5, 8, 9])], 10, at(200));
+        let times: Vec<_> = edges(&found).into_iter().map(|(_, start, end)| (start, end)).collect();
+        assert_eq!(times, [(10, Some(60)), (80, Some(100))], "one missed sample is no break, two are");
+        let found = fired(&[series("mx-07", [1, 2, 3])], 10, at(50));
+        assert_eq!(found[0].ends_at, None, "what is not found to be over fires");
+        assert_eq!(fired(&[series("mx-07", [1, 2, 3])], 10, at(51))[0].ends_at, Some(at(40)));
+        assert_eq!(fired(&[series("mx-07", [])], 10, at(50)), []);
+    }
+
+    #[test]
+    fn what_nobody_told_is_found_and_what_agrees_adds_nothing() {
+        let found = fired(&[series("mx-07", 10..20)], 10, at(1_000));
+        let missing = |known: &[Observation], horizon| missed(&found, known, 10, at(horizon), same);
+        assert_eq!(missing(&[], 1_000), found);
+        assert_eq!(missing(&[], 99), [], "it may still be told");
+        assert_eq!(missing(&[told("f", 100, Some(200))], 1_000), []);
+        assert_eq!(missing(&[told("f", 110, Some(400))], 1_000), [], "to within two steps");
+        assert_eq!(missing(&[told("f", 221, None)], 1_000), found, "another one, later");
+        let elsewhere = Observation { labels: labels("mx-08"), ..told("f", 100, Some(200)) };
+        assert_eq!(missing(&[elsewhere], 1_000), found, "another component");
+        // What we hold as firing is over.
+        assert_eq!(edges(&missing(&[told("f", 100, None)], 1_000)), [("f", 100, Some(200))]);
+        assert_eq!(missing(&[told("f", 100, None)], 199), [], "its end may still be told");
+        let pair = [told("f", 100, Some(200)), told("f", 101, None)];
+        assert_eq!(missing(&pair, 1_000), [], "two starts of one alert are over when either is");
+        let two = [told("f", 100, Some(200)), told("g", 110, None)];
+        assert_eq!(edges(&missing(&two, 1_000)), [("g", 110, Some(200))]);
+    }
+
+    #[test]
+    fn an_alert_that_fired_twice_while_we_held_it_as_firing_is_two() {
+        let found = fired(&[series("mx-07", (10..20).chain(40..50))], 10, at(1_000));
+        let missing = missed(&found, &[told("f", 100, None)], 10, at(1_000), same);
+        let own = found[0].fingerprint.as_str();
+        assert_eq!(edges(&missing), [("f", 100, Some(200)), (own, 400, Some(500))]);
+    }
+
+    #[test]
+    fn an_alert_that_was_said_to_be_over_and_went_on_is_missed_for_the_rest() {
+        // Alertmanager lost sight of Prometheus, and took the alert to be over.
+        let found = fired(&[series("mx-07", 10..60)], 10, at(1_000));
+        let own = found[0].fingerprint.as_str();
+        let missing = |known: &[Observation]| missed(&found, known, 10, at(1_000), same);
+        assert_eq!(edges(&missing(&[told("f", 100, Some(300))])), [(own, 300, Some(600))]);
+        assert_eq!(edges(&missing(&[told("f", 300, Some(600))])), [(own, 100, Some(300))]);
+        let halves = [told("f", 100, Some(200)), told("f", 400, Some(700))];
+        assert_eq!(edges(&missing(&halves)), [(own, 200, Some(400))]);
+        let goes_on = fired(&[series("mx-07", 10..60)], 10, at(600));
+        let missing = missed(&goes_on, &[told("f", 100, Some(300))], 10, at(600), same);
+        assert_eq!(edges(&missing), [(own, 300, None)]);
+    }
+
+    #[test]
+    fn alertmanager_is_believed_about_what_fires_and_was_not_told() {
+        let held = [told("f", 100, None), told("g", 300, None)];
+        assert_eq!(untold(&held, &[], at(299)), held[..1]);
+        assert_eq!(untold(&held, &[told("f", 100, None)], at(1_000)), held[1..]);
+        assert_eq!(untold(&held, &[told("f", 99, None)], at(1_000)), held[1..], "a pair may send two starts");
+        assert_eq!(untold(&held, &[told("f", 10, Some(50))], at(1_000)), held, "an earlier one that is over");
+    }
+
+    #[test]
+    fn an_address_is_one_of_a_server_and_of_nothing_more() {
+        for good in ["http://prometheus:9090", "https://monitors.aoraki.example/prometheus/", "http://[::1]:9093"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "prometheus:9090",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://:80",
+            "http://me:pass@host",
+            "http://a?b",
+            "http://a#b",
+            "http://a b",
+            "file:///etc/passwd",
+        ] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn after_asking_nothing_is_missing_and_no_gap_is_left_that_samples_fill(
+            samples in prop::collection::btree_set(0i64..300, 0..120),
+            spoken in prop::collection::vec((0i64..3_000, prop::option::of(0i64..600), 0u8..3), 0..8),
+            heard in prop::collection::vec(0i64..3_000, 0..20),
+        ) {
+            let found = fired(&[series("mx-07", samples.iter().copied())], 10, at(10_000));
+            let known: Vec<Observation> = spoken
+                .into_iter()
+                .map(|(start, length, name)| told(&format!("f{name}"), start, length.map(|length| start + length)))
+                .collect();
+            let missing = missed(&found, &known, 10, at(10_000), same);
+            let all: Vec<Observation> = known.iter().chain(&missing).cloned().collect();
+            prop_assert_eq!(missed(&found, &all, 10, at(10_000), same), []);
+
+            let samples: Vec<Instant> = samples.into_iter().map(|second| at(second * 10)).collect();
+            let heard: Vec<Instant> = heard.into_iter().map(at).collect();
+            let more = unheard(&samples, &heard, 60);
+            let beats: BTreeSet<Instant> = heard.iter().chain(&more).copied().collect();
+            for sample in samples {
+                prop_assert!(beats.range(sample.plus(-30 * SECOND)..=sample.plus(30 * SECOND)).next().is_some());
+            }
+            prop_assert!(more.iter().all(|beat| !heard.contains(beat)));
+        }
+    }
+}
