@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,8 +138,8 @@ pub fn due_of_all(count: usize) -> i64 {
 /// Registers the shards that placements name.
 pub async fn register(pool: &PgPool, lines: &[Value], now: Instant) {
     let shards = lines.iter().flat_map(|line| [&line["shard"], &line["moving_to"]]);
-    let shards = shards.filter_map(|shard| shard.as_str().map(str::to_owned)).collect();
-    let request = RegisterShards { shards };
+    let shards: BTreeSet<String> = shards.filter_map(|shard| shard.as_str().map(str::to_owned)).collect();
+    let request = RegisterShards { shards: shards.into_iter().collect() };
     register_shards(pool, now, &staff("sefa", Role::Operations), &request).await.unwrap();
 }
 
