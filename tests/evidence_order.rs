@@ -221,7 +221,7 @@ async fn a_log_shuffled_told_three_times_and_split_anew_gives_the_same_windows_a
         return;
     }
     let number = |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let (rounds, seed) = (number("MAKEGOOD_ROUNDS", 20), number("MAKEGOOD_SEED", 1));
+    let (rounds, seed) = (number("MAKEGOOD_ROUNDS", 10), number("MAKEGOOD_SEED", 1));
     let database = support::database().await;
     let pool = &database.app;
     furnish(pool).await;

@@ -72,6 +72,13 @@ async fn two() -> Two {
         take_mailbox_list(pool, november(20), &staff("sefa", Role::Operations), stream::iter(file), Format::Ndjson)
             .await;
     assert!(matches!(list.unwrap(), Listed::Kept { is_new: true, .. }));
+    let elsewhere = [0, 1].map(|index| {
+        json!({
+            "account": reference(index), "reference": format!("CN-{index}"), "subscription": format!("{}-mail", reference(index)),
+            "period": "2026-09", "kind": "goodwill", "amount": "5.00", "currency": "NZD", "given_on": "2026-10-02",
+        })
+    });
+    send(pool, "given", &elsewhere, november(20)).await;
     let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": answers })).await;
     assert_eq!(taken.json()["recorded"], 2, "{}", taken.body);
     let calendar = json!({ "weekend": ["sunday"], "holidays": {} });

@@ -118,8 +118,8 @@ impl Liveness {
 #[derive(Debug)]
 pub struct Question<'a> {
     pub group: &'a Group,
-    /// The sources whose quiet means that it works.
-    pub watchers: BTreeSet<String>,
+    /// The sources whose quiet means that it works, and from when on.
+    pub watchers: BTreeMap<String, Instant>,
     /// Whether a silence of those who watch shows in this group; else it shows in another of the same capability.
     pub tells_of_silence: bool,
 }
@@ -172,7 +172,8 @@ struct Timeline {
     /// Where the source itself was silent, or an alert of it ended unheard.
     tails: IntervalSet,
     silence: IntervalSet,
-    watches: bool,
+    /// From when on its quiet says something.
+    watches_from: Option<Instant>,
 }
 
 /// What a source says at an instant.
@@ -207,16 +208,17 @@ pub fn fold<'a>(
         for set in [&source.down, &source.tails, &source.silence] {
             points.extend(set.intervals().iter().flat_map(|interval| [interval.start(), interval.end()]));
         }
+        points.extend(source.watches_from);
     }
     let points: Vec<Instant> = points.into_iter().collect();
     let (mut down, mut unknown) = (Vec::new(), Vec::new());
     for piece in points.windows(2).filter_map(|pair| Interval::new(pair[0], pair[1]).ok()) {
         let votes: Vec<(&str, Vote)> =
             sources.iter().map(|(name, source)| (name.as_str(), source.vote(piece))).collect();
-        match decide(verdict(piece.start()), &votes, &sources) {
+        match decide(verdict(piece.start()), &votes, &sources, piece.start()) {
             State::Down => down.push(piece),
             State::Unknown => {
-                let is_silence = sources.values().any(|source| source.watches && source.silence.covers(piece));
+                let is_silence = sources.values().any(|source| source.silence.covers(piece));
                 if question.tells_of_silence || !is_silence {
                     unknown.push(piece);
                 }
@@ -302,9 +304,11 @@ fn timelines(
     liveness: &BTreeMap<String, Liveness>,
 ) -> BTreeMap<String, Timeline> {
     let mut sources: BTreeMap<String, Timeline> = BTreeMap::new();
-    for name in &question.watchers {
-        let silence = liveness.get(name).map(|life| life.silences().collect()).unwrap_or_default();
-        sources.insert(name.clone(), Timeline { silence, watches: true, ..Timeline::default() });
+    for (name, from) in &question.watchers {
+        let silence: IntervalSet = liveness.get(name).map(|life| life.silences().collect()).unwrap_or_default();
+        let silence =
+            Interval::new(*from, Instant::MAX).map_or_else(|_| IntervalSet::empty(), |since| silence.clipped(since));
+        sources.insert(name.clone(), Timeline { silence, watches_from: Some(*from), ..Timeline::default() });
     }
     let mut by_source: BTreeMap<&str, Vec<&Span>> = BTreeMap::new();
     for span in spans {
@@ -319,13 +323,17 @@ fn timelines(
 }
 
 impl Timeline {
+    fn watches_at(&self, at: Instant) -> bool {
+        self.watches_from.is_some_and(|from| from <= at)
+    }
+
     /// `piece` lies between two neighbouring edges of everything that was said.
     fn vote(&self, piece: Interval) -> Vote {
         if self.down.covers(piece) {
             Vote::Down
         } else if self.tails.covers(piece) || self.silence.covers(piece) {
             Vote::Unknown
-        } else if self.watches {
+        } else if self.watches_at(piece.start()) {
             Vote::Up
         } else {
             Vote::Nothing
@@ -333,8 +341,8 @@ impl Timeline {
     }
 }
 
-fn decide(verdict: &Verdict, votes: &[(&str, Vote)], sources: &BTreeMap<String, Timeline>) -> State {
-    let watching = || votes.iter().filter(|(name, _)| sources.get(*name).is_some_and(|source| source.watches));
+fn decide(verdict: &Verdict, votes: &[(&str, Vote)], sources: &BTreeMap<String, Timeline>, at: Instant) -> State {
+    let watching = || votes.iter().filter(|(name, _)| sources.get(*name).is_some_and(|source| source.watches_at(at)));
     let count = |vote: Vote| watching().filter(|(_, one)| *one == vote).count();
     let known = count(Vote::Down) + count(Vote::Up);
     match verdict {
@@ -479,14 +487,14 @@ mod tests {
 
     /// Nobody watches, and anybody may say that it is down.
     fn fold(statements: &[Statement], liveness: &BTreeMap<String, Liveness>) -> Vec<Folded> {
-        let question = Question { group: &group(), watchers: BTreeSet::new(), tells_of_silence: true };
+        let question = Question { group: &group(), watchers: BTreeMap::new(), tells_of_silence: true };
         super::fold(&question, statements, liveness, |_| &Verdict::Any)
     }
 
     /// Windows of what `a`, `b` and `c`, who all watch, say under `verdict`: from, to and whether it is known.
     fn judged(verdict: &Verdict, statements: &[Statement], lives: [Liveness; 3]) -> Vec<(i64, Option<i64>, bool)> {
         let liveness: BTreeMap<String, Liveness> = ["a", "b", "c"].into_iter().map(str::to_owned).zip(lives).collect();
-        let watchers = liveness.keys().cloned().collect();
+        let watchers = liveness.keys().map(|name| (name.clone(), Instant::MIN)).collect();
         let question = Question { group: &group(), watchers, tells_of_silence: true };
         let minutes = |at: Instant| (at.micros() - BASE) / MINUTE;
         super::fold(&question, statements, &liveness, |_| verdict)
@@ -606,7 +614,7 @@ mod tests {
     fn one_alert_may_have_a_part_in_two_windows() {
         let told = [said("a", "f", 0, Some(60)), said("b", "g", 10, Some(20)), said("b", "h", 40, Some(50))];
         let liveness = words();
-        let watchers = liveness.keys().cloned().collect();
+        let watchers = liveness.keys().map(|name| (name.clone(), Instant::MIN)).collect();
         let question = Question { group: &group(), watchers, tells_of_silence: true };
         let folded = super::fold(&question, &told, &liveness, |_| &Verdict::All);
         assert_eq!(edges(&folded), [(minute(10), Some(minute(20))), (minute(40), Some(minute(50)))]);

@@ -198,7 +198,7 @@ mod tests {
                 self.links.get(key).and_then(|id| self.standing.get(id)).is_some_and(|one| !one.by_machine)
             };
             let open: Vec<Statement> = statements.iter().filter(|one| !judged(&one.key)).cloned().collect();
-            let question = Question { group: &group, watchers: BTreeSet::new(), tells_of_silence: true };
+            let question = Question { group: &group, watchers: BTreeMap::new(), tells_of_silence: true };
             let folded = fold(&question, &open, &words, |_| &Verdict::Any);
             let scope = |_| Some(Scope::All);
             let plan = reconcile(&group, &folded, &self.standing, &self.links, scope, "a", minute(999));

@@ -106,7 +106,10 @@ pub async fn load_of<N: Noun, E: Display>(
     let mut noun = N::begin(&mut tx, of).await?;
     let mut read = Counted::of(actor);
     let hash = stage(&mut tx, &mut noun, &mut read, bytes, format).await?;
-    let recorded_at = evidence::stamp(&mut tx, now).await?;
+    let recorded_at = match dry_run {
+        true => evidence::stamp_for_trial(&mut tx, now).await?,
+        false => evidence::stamp(&mut tx, now).await?,
+    };
     if read.any_number {
         sequences::check(&mut tx, N::NAME).await?;
         noun.forget_told(&mut tx).await?;

@@ -81,10 +81,10 @@ pub(super) async fn refold_in(
     let (_, open): (Vec<_>, Vec<_>) = statements.into_iter().partition(|one| judged(&one.key).is_some());
     let question = Question {
         group,
-        watchers: mapping.watchers(&group.about).map(|source| source.name.clone()).collect(),
+        watchers: mapping.watchers(&group.about).map(|(source, from)| (source.name.clone(), from)).collect(),
         tells_of_silence: mapping.silent_groups(&group.about).contains(group),
     };
-    let names = open.iter().map(|one| one.key.source.as_str()).chain(question.watchers.iter().map(String::as_str));
+    let names = open.iter().map(|one| one.key.source.as_str()).chain(question.watchers.keys().map(String::as_str));
     let liveness = heartbeats::liveness(tx, names, mapping).await?;
     let folded = fold(&question, &open, &liveness, |at| mapping.verdict(&group.about, at));
     let missing: BTreeSet<WindowId> = folded.iter().map(|one| one.id).filter(|id| !standing.contains_key(id)).collect();
@@ -141,8 +141,8 @@ pub(super) async fn touched_by_silence(
     source: &Source,
 ) -> Result<BTreeSet<Group>, Error> {
     let mut groups: BTreeSet<Group> = BTreeSet::new();
-    for component in &source.watches {
-        groups.extend(mapping.silent_groups(&About::Component(component.clone())));
+    for watch in &source.watches {
+        groups.extend(mapping.silent_groups(&About::Component(watch.component().to_owned())));
     }
     for (_, name) in mapping.outage_alerts().filter(|(from, _)| *from == source.name) {
         groups.extend(groups_of(mapping, &source.name, &observations::of_rule(tx, &source.name, name).await?));

@@ -19,7 +19,11 @@ const BATCH: i64 = 2_000;
 pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
     let Some(mut head) = feed::take_lane(&mut tx, lane).await? else { return Ok(0) };
-    check_origin(&mut tx, &head, now).await?;
+    if let Err(refused) = check_origin(&mut tx, &head, now).await {
+        // The lane is free again when this says so, and not some time after.
+        tx.rollback().await?;
+        return Err(refused);
+    }
     let waiting = feed::take_waiting(&mut tx, lane, BATCH).await?;
     if waiting.is_empty() {
         tx.commit().await?;

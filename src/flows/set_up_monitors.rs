@@ -15,7 +15,7 @@ use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Monitors};
 use crate::domain::observation::About;
 use crate::domain::time::Instant;
-use crate::store::{Error, Tx, evidence, heartbeats, monitors, observations};
+use crate::store::{Error, Tx, evidence, monitors, observations};
 
 /// How much of the document was news, and what it changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -43,12 +43,11 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     let mut tx = pool.begin().await?;
     let recorded_at = evidence::stamp(&mut tx, now).await?;
     let mut set_up = SetUp::default();
+    let before = monitors::sources(&mut tx).await?;
     for source in &document.sources {
-        if monitors::put_source(&mut tx, source, recorded_at).await? {
-            set_up.sources += 1;
-            let gap = source.heartbeat_gap_seconds.unwrap_or(u32::MAX);
-            heartbeats::settle(&mut tx, &source.name, gap, (Instant::MIN, Instant::MAX), recorded_at).await?;
-        }
+        let before = before.iter().find(|one| one.name == source.name);
+        let source = source.clone().dated(before, now);
+        set_up.sources += usize::from(monitors::put_source(&mut tx, &source, recorded_at).await?);
     }
     for entry in &document.rules {
         for source in &entry.sources {
@@ -75,7 +74,7 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     }
     groups.extend(said(&mut tx).await?);
     for source in mapping.sources() {
-        let watched = source.watches.iter().map(|name| About::Component(name.clone()));
+        let watched = source.watches.iter().map(|watch| About::Component(watch.component().to_owned()));
         groups.extend(watched.flat_map(|about| mapping.silent_groups(&about)));
     }
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };

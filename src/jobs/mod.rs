@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::flows::apply_credit_run::{Step, apply_step};
-use crate::flows::note_silences::note_silences;
 use crate::flows::post_claims::post_claims;
 use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::store::{Error, feed, runs};
 
 mod ask;
+mod silences;
 mod spool;
 
 /// How long a turn waits for the next when nobody wakes it.
@@ -24,7 +24,12 @@ const TURN: Duration = Duration::from_millis(250);
 /// Runs the jobs until `stop` says so. A failure is logged, and the next turn tries again.
 pub async fn run(app: App, stop: watch::Receiver<bool>) {
     // What waits for a disk or for a monitor keeps nobody else waiting.
-    tokio::join!(turns(app.clone(), stop.clone()), spool::run(app.clone(), stop.clone()), ask::run(app, stop));
+    tokio::join!(
+        turns(app.clone(), stop.clone()),
+        silences::run(app.clone(), stop.clone()),
+        spool::run(app.clone(), stop.clone()),
+        ask::run(app, stop)
+    );
 }
 
 async fn turns(app: App, mut stop: watch::Receiver<bool>) {
@@ -49,12 +54,11 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>) {
 
 /// One turn of all jobs; true where there was something to do. One that fails keeps no other from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
-    let noted = note_silences(&app.pool, app.clock.now()).await;
     let posted = post_claims(&app.pool, app.clock.now()).await;
     let applied = apply_runs(app).await;
     let numbered = sequence_feed(&app.pool, feed::LANE, app.clock.now()).await;
-    let (noted, posted, applied, numbered) = (noted? > 0, posted? > 0, applied?, numbered? > 0);
-    Ok(noted || posted || applied || numbered)
+    let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
+    Ok(posted || applied || numbered)
 }
 
 async fn apply_runs(app: &App) -> Result<bool, Error> {

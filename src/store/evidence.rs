@@ -23,6 +23,11 @@ pub async fn stamp(conn: &mut PgConnection, now: Instant) -> Result<Instant, Err
     instant(recorded, "evidence_clock.last_recorded")
 }
 
+/// A recorded time for what is rolled back in any case: after all that is committed, and without keeping anybody waiting.
+pub async fn stamp_for_trial(conn: &mut PgConnection, now: Instant) -> Result<Instant, Error> {
+    Ok(last_recorded(conn).await?.plus(1).max(now))
+}
+
 /// The last recorded time, once every writer that is under way has finished. What is read "as recorded at" this time
 /// is complete and never changes.
 pub async fn settled(conn: &mut PgConnection) -> Result<Instant, Error> {

@@ -126,6 +126,11 @@ impl Spool {
         sync(&self.folder)
     }
 
+    /// Whether nothing waits, as far as this process knows.
+    pub fn is_empty(&self) -> bool {
+        self.used.load(Ordering::SeqCst) == 0
+    }
+
     /// The files that wait, in the order in which they came.
     pub fn waiting(&self) -> Result<Vec<PathBuf>, SpoolError> {
         let files = self.files(WAITING)?;

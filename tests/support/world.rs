@@ -25,6 +25,7 @@ use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
 use makegood::flows::issue_credits::ToIssue;
 use makegood::flows::load_accounts::load_accounts;
 use makegood::flows::load_charges::load_charges;
+use makegood::flows::load_given::load_given;
 use makegood::flows::load_placements::load_placements;
 use makegood::flows::load_subscriptions::load_subscriptions;
 use makegood::flows::once::{Answer, IdempotencyKey};
@@ -156,6 +157,7 @@ pub async fn send(pool: &PgPool, kind: &str, lines: &[Value], now: Instant) {
         "subscriptions" => load_subscriptions(pool, now, &clerk, file, Format::Ndjson, false).await,
         "charges" => load_charges(pool, now, &clerk, file, Format::Ndjson, false).await,
         "placements" => load_placements(pool, now, &clerk, file, Format::Ndjson, false).await,
+        "given" => load_given(pool, now, &clerk, file, Format::Ndjson, false).await,
         other => panic!("{other}"),
     }
     .unwrap();

@@ -180,13 +180,16 @@ impl Mapping {
         }
     }
 
-    /// The sources whose quiet means that it works.
-    pub fn watchers<'a>(&'a self, about: &'a About) -> impl Iterator<Item = &'a Source> {
-        let is_watched = |source: &&Source| match about {
-            About::Component(name) => source.watches.contains(name),
-            About::All | About::Shard(_) => false,
+    /// The sources whose quiet means that it works, each from an instant on: since it watches, and since the component is there.
+    pub fn watchers<'a>(&'a self, about: &'a About) -> impl Iterator<Item = (&'a Source, Instant)> {
+        let component = match about {
+            About::Component(name) => self.components.get_key_value(name),
+            About::All | About::Shard(_) => None,
         };
-        self.sources.values().filter(is_watched)
+        component.into_iter().flat_map(|(name, versions)| {
+            let there = versions.iter().map(|one| one.from).min().unwrap_or(Instant::MAX);
+            self.sources.values().filter_map(move |source| Some((source, source.watches_from(name)?.max(there))))
+        })
     }
 
     /// The alerts that speak of outages: source and name.
@@ -231,7 +234,7 @@ impl Mapping {
     pub fn silent_groups(&self, about: &About) -> Vec<Group> {
         let About::Component(component) = about else { return Vec::new() };
         let mut worst: BTreeMap<Capability, Impact> = BTreeMap::new();
-        for source in self.watchers(about) {
+        for (source, _) in self.watchers(about) {
             let rules = self.rules.iter().filter(|((name, _), _)| *name == source.name);
             for rule in rules.filter_map(|(_, rule)| match rule {
                 Rule::Outage(rule) => Some(rule),

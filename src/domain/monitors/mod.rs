@@ -85,7 +85,53 @@ pub struct Source {
     /// The components whose failure it would report. While it is quiet they work; while it is silent for longer than its gap, and
     /// nobody else who watches them is heard, whether they work is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub watches: Vec<String>,
+    pub watches: Vec<Watch>,
+}
+
+/// A component that a source watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Watch {
+    /// By name: from when it was said first. What was before stays as it was.
+    Named(String),
+    Since(WatchSince),
+}
+
+/// A component that a source watches, from an instant on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchSince {
+    pub component: String,
+    #[schema(value_type = String, example = "2026-01-01T00:00:00Z")]
+    pub from: Instant,
+}
+
+impl Watch {
+    pub fn component(&self) -> &str {
+        match self {
+            Watch::Named(component) | Watch::Since(WatchSince { component, .. }) => component,
+        }
+    }
+}
+
+impl Source {
+    /// From when on it watches `component`; none where it does not.
+    pub fn watches_from(&self, component: &str) -> Option<Instant> {
+        self.watches.iter().find(|watch| watch.component() == component).map(|watch| match watch {
+            Watch::Named(_) => Instant::MIN,
+            Watch::Since(since) => since.from,
+        })
+    }
+
+    /// The source with a beginning for all that it watches: as it says, else as `before` said, else `now`.
+    pub fn dated(mut self, before: Option<&Source>, now: Instant) -> Source {
+        for watch in &mut self.watches {
+            let Watch::Named(component) = watch else { continue };
+            let from = before.and_then(|before| before.watches_from(component)).unwrap_or(now);
+            *watch = Watch::Since(WatchSince { component: std::mem::take(component), from });
+        }
+        self
+    }
 }
 
 /// What the alert `alertname` means when one of `sources` sends it.
@@ -298,7 +344,7 @@ impl Monitors {
 
     /// A verdict that counts voices needs them: sources that watch the component, in this document.
     fn check_verdict(&self, component: &Component) -> Result<(), &'static str> {
-        let watching = || self.sources.iter().filter(|source| source.watches.contains(&component.name));
+        let watching = || self.sources.iter().filter(|source| source.watches_from(&component.name).is_some());
         match &component.verdict {
             Verdict::Any => Ok(()),
             Verdict::All if watching().next().is_none() => {
@@ -486,7 +532,7 @@ rules:
             let mut document = document();
             document.components.truncate(1);
             document.components[0].verdict = verdict;
-            document.sources[0].watches = watches.iter().map(|&name| name.to_owned()).collect();
+            document.sources[0].watches = watches.iter().map(|&name| Watch::Named(name.to_owned())).collect();
             document.check().map_err(|refusal| refusal.errors[0].pointer.clone())
         };
         let wrong = Err("/components/0/verdict".to_owned());
