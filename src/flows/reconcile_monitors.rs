@@ -132,16 +132,12 @@ async fn find(
         let fired = ask::fired(std::slice::from_ref(one), step, question.to);
         fired.first().is_some_and(|one| meaning(one) == Ok(Meaning::Heartbeat))
     });
-    let alike = |one: &Observation, other: &Observation| match (meaning(one), meaning(other)) {
-        (Ok(Meaning::Outage { groups, .. }), Ok(Meaning::Outage { groups: others, .. })) => {
-            groups.iter().any(|group| others.contains(group))
-        }
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => {
-            one.name == other.name && one.labels.iter().all(|(name, value)| other.labels.get(name) == Some(value))
-        }
+    let about = |one: &Observation| match meaning(one) {
+        Ok(Meaning::Outage { groups, .. }) => groups,
+        Ok(Meaning::Heartbeat | Meaning::Ignored) | Err(_) => Vec::new(),
     };
     let fired = ask::fired(&alerts, step, question.to);
-    let missed = ask::missed(&fired, &known, step, due.horizon(now), alike);
+    let missed = ask::missed(&fired, &known, step, due.horizon(now), about);
     let Some(gap) = due.source.heartbeat_gap_seconds else { return Ok((missed, Vec::new())) };
     let margin = i64::from(gap) * SECOND;
     let heard = asked::heard(tx, source, question.from.plus(-margin), question.to.plus(margin)).await?;
