@@ -326,18 +326,31 @@ pub fn untold(held: &[Observation], known: &[Observation], horizon: Instant) -> 
     held.iter().filter(|one| one.starts_at <= horizon && !is_told(one)).cloned().collect()
 }
 
-/// Which samples of a heartbeat fill what is too long between the ones that were heard.
+/// Which samples of a heartbeat fill what is too long between the ones that were heard: from each on, the last sample within the
+/// gap, or else the next one. The first and the last sample are heard too, where nothing near them was. Sorted.
 pub fn unheard(samples: &[Instant], heard: &[Instant], gap_seconds: u32) -> Vec<Instant> {
-    let near = i64::from(gap_seconds) * SECOND / 2;
-    let mut known: BTreeSet<Instant> = heard.iter().copied().collect();
-    let mut unheard = Vec::new();
-    for sample in samples {
-        if known.range(sample.plus(-near)..=sample.plus(near)).next().is_none() {
-            known.insert(*sample);
-            unheard.push(*sample);
+    let gap = i64::from(gap_seconds) * SECOND;
+    let samples: BTreeSet<Instant> = samples.iter().copied().collect();
+    let mut beats: BTreeSet<Instant> = heard.iter().copied().collect();
+    let mut unheard = BTreeSet::new();
+    for edge in samples.first().into_iter().chain(samples.last()) {
+        if beats.range(edge.plus(-gap / 2)..=edge.plus(gap / 2)).next().is_none() {
+            beats.insert(*edge);
+            unheard.insert(*edge);
         }
     }
-    unheard
+    for (from, to) in beats.iter().zip(beats.iter().skip(1)) {
+        let mut last = *from;
+        while to.micros() - last.micros() > gap {
+            let reach = last.plus(gap);
+            let within = samples.range((Bound::Excluded(last), Bound::Included(reach))).next_back();
+            let after = || samples.range((Bound::Excluded(reach), Bound::Excluded(*to))).next();
+            let Some(next) = within.or_else(after) else { break };
+            unheard.insert(*next);
+            last = *next;
+        }
+    }
+    unheard.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -550,10 +563,17 @@ mod tests {
 
             let samples: Vec<Instant> = samples.into_iter().map(|second| at(second * 10)).collect();
             let heard: Vec<Instant> = heard.into_iter().map(at).collect();
-            let more = unheard(&samples, &heard, 60);
-            let beats: BTreeSet<Instant> = heard.iter().chain(&more).copied().collect();
-            for sample in samples {
-                prop_assert!(beats.range(sample.plus(-30 * SECOND)..=sample.plus(30 * SECOND)).next().is_some());
+            let (gap, more) = (60 * SECOND, unheard(&samples, &heard, 60));
+            let beats: BTreeSet<Instant> = heard.iter().copied().chain(more.iter().copied()).collect();
+            for (from, to) in beats.iter().zip(beats.iter().skip(1)) {
+                // Either it is no longer than the gap, or the samples between do not bridge it.
+                let steps: BTreeSet<Instant> =
+                    samples.iter().copied().filter(|at| from < at && at < to).chain([*from, *to]).collect();
+                let is_bridged = steps.iter().zip(steps.iter().skip(1)).all(|(a, b)| b.micros() - a.micros() <= gap);
+                prop_assert!(!is_bridged || to.micros() - from.micros() <= gap, "{from:?} to {to:?}");
+            }
+            for edge in samples.first().into_iter().chain(samples.last()) {
+                prop_assert!(beats.range(edge.plus(-gap / 2)..=edge.plus(gap / 2)).next().is_some());
             }
             prop_assert!(more.iter().all(|beat| !heard.contains(beat)));
         }
