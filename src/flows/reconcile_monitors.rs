@@ -21,12 +21,16 @@ use crate::store::{Error, Tx, evidence, heartbeats, monitors, observations};
 const POINTS: i64 = 11_000;
 /// How far back Prometheus is asked at most: what it keeps unless told otherwise, in microseconds.
 const FURTHEST: i64 = 15 * DAY;
+/// The fewest points that a question is halved to.
+const FEWEST: i64 = 20;
 
 /// A source that is to be asked now.
 #[derive(Clone, Debug)]
 pub struct Due {
     pub source: Source,
     pub ask: Ask,
+    /// The alerts that have a rule, sorted: Prometheus is asked for these.
+    pub alerts: Vec<String>,
     set_up: Instant,
     asked: Option<Asked>,
 }
@@ -50,14 +54,18 @@ pub struct Found {
 /// The sources whose time to be asked has come.
 pub async fn due(pool: &PgPool, now: Instant) -> Result<Vec<Due>, Error> {
     let mut conn = pool.acquire().await?;
-    let mut due = Vec::new();
+    let mut due: Vec<Due> = Vec::new();
     for source in monitors::sources(&mut conn).await? {
         let Some(ask) = source.ask.clone() else { continue };
         let Some((set_up, asked)) = asked::progress(&mut conn, &source.name).await? else { continue };
         let every = i64::from(ask.every_seconds) * SECOND;
         if asked.is_none_or(|asked| asked.at.plus(every) <= now) {
-            due.push(Due { source, ask, set_up, asked });
+            due.push(Due { source, ask, alerts: Vec::new(), set_up, asked });
         }
+    }
+    if !due.is_empty() {
+        let mapping = monitors::mapping(&mut conn).await?;
+        due.iter_mut().for_each(|one| one.alerts = mapping.alerts_of(&one.source.name));
     }
     Ok(due)
 }
@@ -75,15 +83,27 @@ pub async fn note_asked(pool: &PgPool, due: &Due, to: Option<Instant>, now: Inst
     asked::note(&mut conn, &due.source.name, to, now).await
 }
 
+impl Question {
+    /// The same in two, the earlier first, for whoever cannot answer it in one. The later looks back as every question does. None
+    /// where it is too short for that.
+    pub fn halves(self, step_seconds: u32) -> Option<[Question; 2]> {
+        let step = i64::from(step_seconds) * SECOND;
+        let points = (self.to.micros() - self.from.micros()) / step;
+        let middle = self.from.plus(points / 2 * step);
+        let halves = [Question { to: middle, ..self }, Question { from: middle.plus(-3 * step), ..self }];
+        (points >= 2 * FEWEST).then_some(halves)
+    }
+}
+
 impl Due {
     /// The questions to Prometheus, the earliest first: from where it was asked last, or from when the source was set up. Each
-    /// looks back a little, so that an alert which goes on is seen to go on.
+    /// looks back a little, so that an alert which goes on is seen to go on. None while no alert has a rule.
     pub fn questions(&self, now: Instant) -> Vec<Question> {
         let step = i64::from(self.ask.step_seconds) * SECOND;
         let begin = self.asked.and_then(|asked| asked.to).unwrap_or(self.set_up).max(now.plus(-FURTHEST));
         let mut from = begin.plus(-3 * step);
         let mut questions = Vec::new();
-        while from < now {
+        while from < now && !self.alerts.is_empty() {
             let to = from.plus((POINTS - 1) * step).min(now);
             questions.push(Question { from, to });
             if to == now {
@@ -109,45 +129,58 @@ pub enum Answer<'a> {
     Fired(Question, &'a [Series]),
 }
 
-/// What was never told of `answer`: alerts, and heartbeats.
-async fn find(
-    tx: &mut Tx,
-    mapping: &Mapping,
-    now: Instant,
-    due: &Due,
-    answer: Answer<'_>,
-) -> Result<(Vec<Observation>, Vec<Instant>), Error> {
-    let (source, step) = (due.source.name.as_str(), due.ask.step_seconds);
-    let (question, series) = match answer {
+/// What an answer is held against.
+#[derive(Debug, PartialEq, Eq)]
+struct Basis {
+    mapping: Mapping,
+    known: Vec<Observation>,
+    heard: Vec<Instant>,
+}
+
+async fn basis(tx: &mut Tx, now: Instant, due: &Due, answer: Answer<'_>) -> Result<Basis, Error> {
+    let source = due.source.name.as_str();
+    let mapping = monitors::mapping(tx).await?;
+    let (known, heard) = match answer {
         Answer::Firing(held) => {
             let earliest = held.iter().map(|one| one.starts_at).min().unwrap_or(now);
-            let known = asked::known(tx, source, earliest).await?;
-            return Ok((ask::untold(held, &known, due.horizon(now)), Vec::new()));
+            (asked::known(tx, source, earliest).await?, Vec::new())
         }
+        Answer::Fired(question, _) => {
+            let before = question.from.plus(-10 * i64::from(due.ask.step_seconds) * SECOND);
+            let known = asked::known(tx, source, before).await?;
+            let heard = match due.source.heartbeat_gap_seconds.map(|gap| i64::from(gap) * SECOND) {
+                Some(margin) => asked::heard(tx, source, question.from.plus(-margin), question.to.plus(margin)).await?,
+                None => Vec::new(),
+            };
+            (known, heard)
+        }
+    };
+    Ok(Basis { mapping, known, heard })
+}
+
+/// What was never told of `answer`: alerts, and heartbeats.
+fn find(basis: &Basis, now: Instant, due: &Due, answer: Answer<'_>) -> (Vec<Observation>, Vec<Instant>) {
+    let (source, step) = (due.source.name.as_str(), due.ask.step_seconds);
+    let Basis { mapping, known, heard } = basis;
+    let (question, series) = match answer {
+        Answer::Firing(held) => return (ask::untold(held, known, due.horizon(now)), Vec::new()),
         Answer::Fired(question, series) => (question, series),
     };
-    let known = asked::known(tx, source, question.from.plus(-10 * i64::from(step) * SECOND)).await?;
     let meaning = |one: &Observation| mapping.meaning(source, one);
     let (beats, alerts): (Vec<Series>, Vec<Series>) = series.iter().cloned().partition(|one| {
         let fired = ask::fired(std::slice::from_ref(one), step, question.to);
         fired.first().is_some_and(|one| meaning(one) == Ok(Meaning::Heartbeat))
     });
-    let alike = |one: &Observation, other: &Observation| match (meaning(one), meaning(other)) {
-        (Ok(Meaning::Outage { groups, .. }), Ok(Meaning::Outage { groups: others, .. })) => {
-            groups.iter().any(|group| others.contains(group))
-        }
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => {
-            one.name == other.name && one.labels.iter().all(|(name, value)| other.labels.get(name) == Some(value))
-        }
+    let about = |one: &Observation| match meaning(one) {
+        Ok(Meaning::Outage { groups, .. }) => groups,
+        Ok(Meaning::Heartbeat | Meaning::Ignored) | Err(_) => Vec::new(),
     };
     let fired = ask::fired(&alerts, step, question.to);
-    let missed = ask::missed(&fired, &known, step, due.horizon(now), alike);
-    let Some(gap) = due.source.heartbeat_gap_seconds else { return Ok((missed, Vec::new())) };
-    let margin = i64::from(gap) * SECOND;
-    let heard = asked::heard(tx, source, question.from.plus(-margin), question.to.plus(margin)).await?;
+    let missed = ask::missed(&fired, known, step, due.horizon(now), about);
+    let Some(gap) = due.source.heartbeat_gap_seconds else { return (missed, Vec::new()) };
     let samples: BTreeSet<Instant> = beats.iter().flat_map(|one| one.at.iter().copied()).collect();
     let samples: Vec<Instant> = samples.into_iter().collect();
-    Ok((missed, ask::unheard(&samples, &heard, gap)))
+    (missed, ask::unheard(&samples, heard, gap))
 }
 
 /// Holds an answer against what is known, and records what differs. `raw` is the answer as it came.
@@ -164,17 +197,20 @@ pub async fn reconcile_monitors(
         Answer::Fired(..) => Origin::AskedPrometheus,
     };
     let mut tx = pool.begin().await?;
-    let mapping = monitors::mapping(&mut tx).await?;
-    let (observed, beats) = find(&mut tx, &mapping, now, due, answer).await?;
+    let before = basis(&mut tx, now, due, answer).await?;
     tx.rollback().await?;
+    let (mut observed, mut beats) = find(&before, now, due, answer);
     if observed.is_empty() && beats.is_empty() {
         return Ok(Found::default());
     }
-    // Once more, now that nobody else records anything.
+    // Nobody else records anything from here on. It is held against what is known once more only if that is not the same.
     let mut tx = pool.begin().await?;
     let recorded_at = evidence::stamp(&mut tx, now).await?;
-    let mapping = monitors::mapping(&mut tx).await?;
-    let (observed, beats) = find(&mut tx, &mapping, now, due, answer).await?;
+    let basis = basis(&mut tx, now, due, answer).await?;
+    if basis != before {
+        (observed, beats) = find(&basis, now, due, answer);
+    }
+    let mapping = basis.mapping;
     let sha256: [u8; 32] = Sha256::digest(raw).into();
     let mut distinct: BTreeMap<ObservationKey, &Observation> = BTreeMap::new();
     for one in &observed {
@@ -244,6 +280,7 @@ mod tests {
         let due = |asked_to: Option<Instant>| Due {
             source: source.clone(),
             ask: ask.clone(),
+            alerts: vec!["InboundDown".to_owned()],
             set_up: now.plus(-100 * DAY),
             asked: asked_to.map(|to| Asked { to: Some(to), at: to }),
         };
@@ -255,5 +292,27 @@ mod tests {
         assert_eq!(long.last().unwrap().to, now);
         assert!(long.iter().all(|one| one.to.micros() - one.from.micros() <= 10_999 * 15 * SECOND));
         assert!(long.windows(2).all(|pair| pair[1].from < pair[0].to), "an alert that goes on is seen to go on");
+        assert_eq!(Due { alerts: Vec::new(), ..due(None) }.questions(now), [], "nobody says what any alert means");
+    }
+
+    #[test]
+    fn a_question_that_is_too_large_is_asked_in_halves_down_to_a_few_points() {
+        let at = |second: i64| Instant::parse("2026-10-12T17:10:00Z").unwrap().plus(second * SECOND);
+        let whole = Question { from: at(0), to: at(150_010) };
+        let [first, second] = whole.halves(15).unwrap();
+        assert_eq!(
+            (first, second),
+            (Question { from: at(0), to: at(75_000) }, Question { from: at(75_000 - 45), to: at(150_010) },)
+        );
+        assert!(Question { from: at(0), to: at(600) }.halves(15).is_some());
+        assert_eq!(Question { from: at(0), to: at(599) }.halves(15), None);
+        let (mut left, mut smallest) = (vec![whole], 0);
+        while let Some(one) = left.pop() {
+            match one.halves(15) {
+                Some(halves) => left.extend(halves),
+                None => smallest += 1,
+            }
+        }
+        assert!(smallest > 100, "it comes to an end");
     }
 }

@@ -1,5 +1,6 @@
 //! Asks the monitors what they did not tell: Alertmanager what fires, Prometheus what fired since it was asked last.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -92,10 +93,17 @@ async fn one(app: &App, client: &Client, due: &Due) -> Result<(), Error> {
     if let Some(address) = &due.ask.prometheus {
         // What was asked stays asked if the next question fails.
         let began = app.clock.now();
-        for question in due.questions(began) {
+        let mut questions = VecDeque::from(due.questions(began));
+        while let Some(question) = questions.pop_front() {
             match prometheus(app, client, due, address, question).await {
                 Ok(()) => asked_to = Some(question.to.min(due.horizon(began))),
                 Err(error) => {
+                    if let Some([first, second]) = halves(&error, question, due) {
+                        tracing::info!(%error, source, "Prometheus is asked for less at once");
+                        questions.push_front(second);
+                        questions.push_front(first);
+                        continue;
+                    }
                     tracing::warn!(%error, source, "Prometheus was asked in vain: it is asked again for the same time");
                     break;
                 }
@@ -105,6 +113,20 @@ async fn one(app: &App, client: &Client, due: &Due) -> Result<(), Error> {
     let noted = note_asked(&app.pool, due, asked_to, app.clock.now()).await;
     let _ = leased.close().await;
     noted
+}
+
+/// The question in two, where the answer to it is too much: for us, for Prometheus, or for the time there is.
+fn halves(error: &AskError, question: Question, due: &Due) -> Option<[Question; 2]> {
+    let is_too_much = match error {
+        AskError::TooLarge => true,
+        AskError::Away(error) => error.is_timeout() && !error.is_connect(),
+        // Prometheus says so of a question that takes too many samples, or too long.
+        AskError::Status(status) => {
+            matches!(*status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::SERVICE_UNAVAILABLE)
+        }
+        AskError::Store(_) | AskError::Unreadable(_) => false,
+    };
+    is_too_much.then(|| question.halves(due.ask.step_seconds)).flatten()
 }
 
 async fn alertmanager(app: &App, client: &Client, due: &Due, address: &str) -> Result<(), AskError> {
@@ -122,7 +144,7 @@ async fn prometheus(app: &App, client: &Client, due: &Due, address: &str, questi
     let url = format!(
         "{}/api/v1/query_range?query={}&start={}&end={}&step={}",
         address.trim_end_matches('/'),
-        asked::QUERY_ENCODED,
+        asked::encoded(&asked::query(&due.alerts)),
         seconds(question.from),
         seconds(question.to),
         due.ask.step_seconds,

@@ -1,5 +1,6 @@
 //! Replays what waits in the spool, in the order in which it came, once the database is back.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +30,9 @@ enum Stopped {
 /// Replays until `stop` says so. What cannot be taken now waits for the next turn.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     let Some(spool) = app.spool.clone() else { return };
+    let mut stuck = BTreeSet::new();
     while !*stop.borrow() {
-        match turn(&app, &spool).await {
+        match turn(&app, &spool, &mut stuck).await {
             Ok(()) => {}
             Err(Stopped::Store(error)) if error.is_unavailable() => {}
             Err(error) => tracing::error!(%error, "the spool cannot be replayed"),
@@ -42,15 +44,21 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn turn(app: &App, spool: &Arc<Spool>) -> Result<(), Stopped> {
-    for file in blocking(spool, |spool| spool.waiting()).await? {
+/// Takes what waits. A file that cannot be taken now stays, and those behind it have their turn. `stuck` are the files of which that
+/// was said.
+async fn turn(app: &App, spool: &Arc<Spool>, stuck: &mut BTreeSet<PathBuf>) -> Result<(), Stopped> {
+    let waiting = blocking(spool, |spool| spool.waiting()).await?;
+    stuck.retain(|file| waiting.contains(file));
+    for file in waiting {
         match one(app, spool, &file).await {
             Ok(()) => {}
-            Err(Stopped::Store(error)) if !error.is_unavailable() => {
-                // It stays, and those behind it have their turn.
-                tracing::error!(%error, file = %file.display(), "a delivery of the spool cannot be taken now");
+            Err(Stopped::Store(error)) if error.is_unavailable() => return Err(error.into()),
+            Err(Stopped::BrokenOff(error)) => return Err(error.into()),
+            Err(error @ (Stopped::Spool(_) | Stopped::Store(_))) => {
+                if stuck.insert(file.clone()) {
+                    tracing::error!(%error, file = %file.display(), "a delivery of the spool cannot be taken now");
+                }
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -10,12 +10,30 @@ use crate::domain::observation::Observation;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, SECOND};
 
-/// The query that [`prometheus`] reads the answer of: when the rules of alerts that fire were evaluated last, at each step. It is
-/// not when they are found to have fired: a Prometheus that died is found to have said the same for five more minutes.
-pub const QUERY: &str = r#"timestamp(ALERTS{alertstate="firing"})"#;
+/// The query that [`prometheus`] reads the answer of: when the rules of the alerts `names` that fire were evaluated last, at each
+/// step. It is not when they are found to have fired: a Prometheus that died is found to have said the same for five more minutes.
+pub fn query(names: &[String]) -> String {
+    let plain = |name: &String| {
+        let escape = |c: char| {
+            let is_meta = r"\.+*?()|[]{}^$".contains(c);
+            is_meta.then_some('\\').into_iter().chain([c])
+        };
+        name.chars().flat_map(escape).collect::<String>()
+    };
+    let any = names.iter().map(plain).collect::<Vec<String>>().join("|");
+    // Within quotes, once more.
+    let quoted = any.replace('\\', r"\\").replace('"', r#"\""#);
+    format!(r#"timestamp(ALERTS{{alertstate="firing",alertname=~"{quoted}"}})"#)
+}
 
-/// The same, as it stands in an address.
-pub const QUERY_ENCODED: &str = "timestamp%28ALERTS%7Balertstate%3D%22firing%22%7D%29";
+/// `text` as it stands in the query of an address.
+pub fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
 
 /// Reads the answer of Alertmanager's `GET /api/v2/alerts`: alerts that fire, silenced and inhibited ones included.
 pub fn alertmanager(bytes: &[u8]) -> Result<Vec<Observation>, Refusal> {
@@ -41,7 +59,7 @@ fn alert(alert: &Value) -> Option<Observation> {
     })
 }
 
-/// Reads the answer of Prometheus's `GET /api/v1/query_range` to [`QUERY`].
+/// Reads the answer of Prometheus's `GET /api/v1/query_range` to [`query`].
 pub fn prometheus(bytes: &[u8]) -> Result<Vec<Series>, Refusal> {
     let body: Value = serde_json::from_slice(bytes)
         .map_err(|error| Refusal::field("", format!("Prometheus's answer is no JSON: {error}")))?;
@@ -117,6 +135,15 @@ mod tests {
         assert_eq!(micros, [1_790_000_009_482_000, 1_790_000_019_482_000]);
         let refused = prometheus(br#"{"status": "error", "error": "exceeded maximum resolution"}"#).unwrap_err();
         assert!(refused.errors[0].message.contains("exceeded"), "{refused:?}");
+    }
+
+    #[test]
+    fn prometheus_is_asked_for_the_alerts_by_name_whatever_they_are_called() {
+        let names = ["InboundDown", r"Queue (north)|\d+", "Say \"up\""].map(str::to_owned);
+        let query = query(&names);
+        let asked = r#"timestamp(ALERTS{alertstate="firing",alertname=~"InboundDown|Queue \\(north\\)\\|\\\\d\\+|Say \"up\""})"#;
+        assert_eq!(query, asked);
+        assert_eq!(encoded("a{b=\"ü c\"}+~"), "a%7Bb%3D%22%C3%BC%20c%22%7D%2B~");
     }
 
     #[test]

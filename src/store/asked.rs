@@ -81,12 +81,16 @@ pub async fn note(conn: &mut PgConnection, source: &str, to: Option<Instant>, at
 pub async fn known(conn: &mut PgConnection, source: &str, from: Instant) -> Result<Vec<Observation>, Error> {
     let rows: Vec<(String, String, Json<BTreeMap<String, String>>, DateTime<Utc>, Option<DateTime<Utc>>)> =
         sqlx::query_as(
-            r"SELECT fingerprint, name, labels, starts_at, ends_at
-              FROM (SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at
-                    FROM observation WHERE source = $1
-                    ORDER BY fingerprint, starts_at, ends_at DESC NULLS LAST) latest
-              WHERE ends_at IS NULL OR ends_at >= $2
-              ORDER BY starts_at, fingerprint",
+            r"SELECT DISTINCT ON (fingerprint, starts_at) fingerprint, name, labels, starts_at, ends_at
+              FROM (SELECT fingerprint, name, labels, starts_at, ends_at FROM observation
+                    WHERE source = $1 AND ends_at >= $2
+                    UNION ALL
+                    SELECT fingerprint, name, labels, starts_at, NULL FROM observation told
+                    WHERE source = $1 AND ends_at IS NULL AND NOT EXISTS
+                        (SELECT FROM observation over
+                         WHERE over.source = told.source AND over.fingerprint = told.fingerprint
+                             AND over.starts_at = told.starts_at AND over.ends_at IS NOT NULL)) fires_or_ended
+              ORDER BY fingerprint, starts_at, ends_at DESC NULLS LAST",
         )
         .bind(source)
         .bind(from.utc())

@@ -53,7 +53,7 @@ pub enum Meaning {
 }
 
 /// The rules, components and label maps in force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mapping {
     sources: BTreeMap<String, Source>,
     rules: BTreeMap<(String, String), Rule>,
@@ -103,6 +103,12 @@ impl Mapping {
 
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.values()
+    }
+
+    /// The alerts of `source` that a rule says the meaning of, sorted.
+    pub fn alerts_of(&self, source: &str) -> Vec<String> {
+        let all = self.rules.range((source.to_owned(), String::new())..);
+        all.take_while(|((of, _), _)| of == source).map(|((_, name), _)| name.clone()).collect()
     }
 
     /// What `observation` of `source` means.

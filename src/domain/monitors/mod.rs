@@ -362,7 +362,8 @@ impl Monitors {
     }
 
     /// What is right and may still not be meant: a component whose name, or a label map whose value, looks like one host's. A
-    /// fail-over moves a service to another host, and the outage would be laid over the wrong mailboxes.
+    /// fail-over moves a service to another host, and the outage would be laid over the wrong mailboxes. And a source of which only
+    /// Alertmanager is asked: it tells what fires, and of what it has no more, not when it was over.
     pub fn warnings(&self) -> Vec<String> {
         let components = self.components.iter().map(|one| &one.name).filter(|name| is_host(name)).map(|name| {
             format!(
@@ -375,7 +376,15 @@ impl Monitors {
                 map.label, map.value, map.component
             )
         });
-        components.chain(labels).collect()
+        let endless = |ask: &Ask| ask.alertmanager.is_some() && ask.prometheus.is_none();
+        let sources = self.sources.iter().filter(|source| source.ask.as_ref().is_some_and(endless)).map(|source| {
+            format!(
+                "source {:?} is asked through Alertmanager only, which does not say when an alert that it silenced was over: name \
+                 its `prometheus` too, or close the outages of silenced alerts by hand",
+                source.name
+            )
+        });
+        components.chain(labels).chain(sources).collect()
     }
 }
 
@@ -482,6 +491,21 @@ components:
         let pointers: Vec<&str> = refusal.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/sources/1/name", "/rules/2", "/components/0"]);
     }
+    #[test]
+    fn a_source_of_which_only_alertmanager_is_asked_is_warned_of() {
+        let warnings = |ask: &str| {
+            let source = format!("{{name: prom-a, kind: alertmanager, heartbeat_gap_seconds: 180, ask: {{{ask}}}}}");
+            let document = format!("sources: [{source}]\nrules: []\ncomponents: []\n");
+            let document: Monitors = serde_saphyr::from_str(&document).unwrap();
+            document.check().unwrap();
+            document.warnings()
+        };
+        let (alertmanager, prometheus) = ("alertmanager: 'http://am:9093'", "prometheus: 'http://prom:9090'");
+        assert!(warnings(alertmanager)[0].contains("name its `prometheus` too"), "{:?}", warnings(alertmanager));
+        assert_eq!(warnings(prometheus), Vec::<String>::new());
+        assert_eq!(warnings(&format!("{alertmanager}, {prometheus}")), Vec::<String>::new());
+    }
+
     #[test]
     fn a_label_map_names_the_component_until_the_service_moves() {
         let moved = serde_saphyr::from_str::<Monitors>(
