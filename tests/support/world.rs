@@ -25,6 +25,7 @@ use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
 use makegood::flows::issue_credits::ToIssue;
 use makegood::flows::load_accounts::load_accounts;
 use makegood::flows::load_charges::load_charges;
+use makegood::flows::load_given::load_given;
 use makegood::flows::load_placements::load_placements;
 use makegood::flows::load_subscriptions::load_subscriptions;
 use makegood::flows::once::{Answer, IdempotencyKey};
@@ -156,6 +157,7 @@ pub async fn send(pool: &PgPool, kind: &str, lines: &[Value], now: Instant) {
         "subscriptions" => load_subscriptions(pool, now, &clerk, file, Format::Ndjson, false).await,
         "charges" => load_charges(pool, now, &clerk, file, Format::Ndjson, false).await,
         "placements" => load_placements(pool, now, &clerk, file, Format::Ndjson, false).await,
+        "given" => load_given(pool, now, &clerk, file, Format::Ndjson, false).await,
         other => panic!("{other}"),
     }
     .unwrap();
@@ -176,6 +178,14 @@ pub fn charge_line(index: usize, number: &str, mailboxes: i64) -> Value {
         "invoiced_on": "2026-10-01", "service_from": "2026-10-01", "service_to": "2026-11-01", "quantity": mailboxes,
         "currency": "NZD", "net": split.net.digits(), "tax": split.tax.digits(), "gross": gross.digits(),
         "tax_code": "GST15", "tax_rate_bp": 1_500,
+    })
+}
+
+/// One dollar that was given elsewhere for October, as the terms' own credits are.
+pub fn given_line(index: usize, name: &str) -> Value {
+    json!({
+        "account": reference(index), "reference": name, "subscription": format!("{}-mail", reference(index)),
+        "period": "2026-10", "kind": "contract", "currency": "NZD", "amount": "1.00", "given_on": "2026-11-05",
     })
 }
 
