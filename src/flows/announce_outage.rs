@@ -45,7 +45,7 @@ pub struct AnnounceOutage {
     #[serde(default)]
     #[schema(example = "INC-2026-031")]
     pub incident: Option<String>,
-    /// What whoever enters it wants the next person to know, in up to 1,000 characters.
+    /// What whoever enters it wants the next person of operations to know, in up to 1,000 characters. Customers never see it.
     #[serde(default)]
     #[schema(example = "The queue of mx-07 stands; the pager was silent.")]
     pub note: Option<String>,
@@ -133,7 +133,11 @@ pub async fn announce_outage(
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
     let incident = incident(request.incident.as_deref())?;
+    let note = note(request.note.as_deref())?;
     let window = window(once.tx(), request, actor, key, now).await?;
+    if let Some(note) = &note {
+        windows::insert_note(once.tx(), window.id, note, recorded_at, &actor.key()).await?;
+    }
     let recorded = save(once.tx(), &window, incident.as_deref(), "outage.announce", actor, recorded_at, now).await?;
     once.finish(201, &recorded).await
 }
@@ -152,10 +156,6 @@ async fn window(
         .ok_or_else(|| Refusal::field("/start", "say when it began"))?;
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
-    let note = request.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
-    if note.is_some_and(|note| note.chars().count() > 1_000) {
-        return Err(Refusal::field("/note", "at most 1,000 characters").into());
-    }
     let window = OutageWindow {
         id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
         version: 1,
@@ -173,10 +173,18 @@ async fn window(
         planned,
         state: WindowState::Provisional,
         reports: vec![report],
-        reason: note.map(str::to_owned),
+        reason: None,
     };
     window.check(now)?;
     Ok(window)
+}
+
+/// The note, if it says something.
+fn note(text: Option<&str>) -> Result<Option<String>, Refusal> {
+    match text.map(str::trim).filter(|note| !note.is_empty()) {
+        Some(note) if note.chars().count() > 1_000 => Err(Refusal::field("/note", "at most 1,000 characters")),
+        other => Ok(other.map(str::to_owned)),
+    }
 }
 
 /// The incident's name, if it can be one.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::problem::ProblemBody;
 use super::{App, Caller, Keyed, Problem};
-use crate::domain::actor::Role;
+use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::WindowId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
@@ -111,7 +111,7 @@ pub async fn list_outages(
     caller: Caller,
     query: Result<Query<ListOutages>, QueryRejection>,
 ) -> Result<Body<OutagePage>, Problem> {
-    caller.require(&READERS)?;
+    let actor = caller.require(&READERS)?;
     let Query(query) = query.map_err(|error| Refusal::field("/query", error.body_text()))?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=MOST).contains(&limit) {
@@ -125,6 +125,7 @@ pub async fn list_outages(
         data.pop();
     }
     let next = data.last().filter(|_| has_more).map(|last| written(last.window.start, last.window.id));
+    let data = data.into_iter().map(|one| as_seen_by(actor, one)).collect();
     Ok(Body(OutagePage { data, has_more, next }))
 }
 
@@ -147,7 +148,7 @@ pub async fn get_outage(
     id: Result<Path<Uuid>, PathRejection>,
     query: Result<Query<AsRecorded>, QueryRejection>,
 ) -> Result<Body<OutageHistory>, Problem> {
-    caller.require(&READERS)?;
+    let actor = caller.require(&READERS)?;
     let id = window_id(id)?;
     let Query(query) = query.map_err(|error| Refusal::field("/query", error.body_text()))?;
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
@@ -155,7 +156,8 @@ pub async fn get_outage(
     let latest = latest.ok_or_else(|| Refusal::not_found("outage", &id.to_string()))?;
     let mut versions = windows::versions(&mut conn, id).await?;
     versions.retain(|one| query.as_recorded_at.is_none_or(|at| one.recorded_at <= at));
-    Ok(Body(OutageHistory { latest, versions }))
+    let versions = versions.into_iter().map(|one| as_seen_by(actor, one)).collect();
+    Ok(Body(OutageHistory { latest: as_seen_by(actor, latest), versions }))
 }
 
 /// Correct an outage, with a reason. The earlier version can still be asked for.
@@ -218,6 +220,11 @@ pub async fn confirm_outage(
 ) -> Result<Answer, Problem> {
     let actor = caller.require(&[Role::Operations])?;
     Ok(confirm(&app.pool, app.clock.now(), actor, &key, window_id(id)?, body).await?)
+}
+
+/// An outage as `actor` may see it: notes are between the people of operations.
+pub(super) fn as_seen_by(actor: &Actor, outage: Recorded) -> Recorded {
+    if actor.has(Role::Operations) { outage } else { Recorded { note: None, ..outage } }
 }
 
 /// An id that is none answers as one that is not known.
