@@ -49,6 +49,33 @@ pub struct AnnounceOutage {
     #[serde(default)]
     #[schema(example = "The queue of mx-07 stands; the pager was silent.")]
     pub note: Option<String>,
+    /// Where it is brought over from another system, what it is there.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// What an outage is in another system. The same origin again, from whomever, enters nothing and answers with what is there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The other system, in 1 to 200 characters.
+    #[schema(example = "old-status-page")]
+    pub source: String,
+    /// What that calls it, in 1 to 200 characters.
+    #[schema(example = "OLD-4471")]
+    pub reference: String,
+}
+
+impl Origin {
+    /// The id of its window, whoever enters it.
+    fn window(&self) -> Result<WindowId, Refusal> {
+        for (pointer, name) in [("/origin/source", &self.source), ("/origin/reference", &self.reference)] {
+            if !is_name(name) {
+                return Err(Refusal::field(pointer, "1 to 200 characters, no control characters"));
+            }
+        }
+        Ok(WindowId::of(&format!("from\u{1f}{}", self.source), &self.reference))
+    }
 }
 
 /// Which mailboxes somebody says it was about.
@@ -132,9 +159,19 @@ pub async fn announce_outage(
         Begun::New(once) => once,
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
+    let id = match &request.origin {
+        None => WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
+        Some(origin) => {
+            let id = origin.window()?;
+            if let Some(there) = windows::latest(once.tx(), id).await? {
+                return once.finish(200, &there).await;
+            }
+            id
+        }
+    };
     let incident = incident(request.incident.as_deref())?;
     let note = note(request.note.as_deref())?;
-    let window = window(once.tx(), request, actor, key, now).await?;
+    let window = window(once.tx(), id, request, actor, now).await?;
     if let Some(note) = &note {
         windows::insert_note(once.tx(), window.id, note, recorded_at, &actor.key()).await?;
     }
@@ -144,9 +181,9 @@ pub async fn announce_outage(
 
 async fn window(
     tx: &mut Tx,
+    id: WindowId,
     request: AnnounceOutage,
     actor: &Actor,
-    key: &IdempotencyKey,
     now: Instant,
 ) -> Result<OutageWindow, Error> {
     let planned = request.planned.map(|planned| planned.announcement(now)).transpose()?;
@@ -157,7 +194,7 @@ async fn window(
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
     let window = OutageWindow {
-        id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
+        id,
         version: 1,
         about: match &request.scope {
             AskedScope::Component(name) => Some(About::Component(name.clone())),

@@ -74,6 +74,7 @@ pub struct OutageHistory {
     params(("Idempotency-Key" = String, Header, description = "Your own, one for each outage; the same one on a retry")),
     request_body = AnnounceOutage,
     responses(
+        (status = 200, description = "Entered before, under the same origin: as it is now", body = Recorded),
         (status = 201, description = "Entered, provisional until it is signed off", body = Recorded),
         (status = 400, description = "No Idempotency-Key", body = ProblemBody),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),

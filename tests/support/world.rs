@@ -265,6 +265,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         planned: None,
         incident: Some("INC-2026-031".to_owned()),
         note: None,
+        origin: None,
     };
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();
