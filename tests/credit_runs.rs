@@ -143,6 +143,16 @@ enum Late {
     WindowMovedAway,
     Retraction,
     Terms,
+    /// Billing gave a part of it on its own.
+    GivenElsewhere,
+    /// The account had left on the day of the outage, before it began.
+    Closed,
+}
+
+fn closed_line(index: usize, day: &str) -> Value {
+    let mut line = account_line(index);
+    line["closed_on"] = json!(day);
+    line
 }
 
 async fn arrive(world: &World, late: Late) {
@@ -177,6 +187,8 @@ async fn arrive(world: &World, late: Late) {
             terms["remedies"][0]["schedule"]["tiers"][1]["pays"]["percent"] = json!("30");
             publish_changed(pool, now, "late", terms, "2026-01-31T11:00:00Z").await;
         }
+        Late::GivenElsewhere => send(pool, "given", &[given_line(0, "C-77")], now).await,
+        Late::Closed => send(pool, "accounts", &[closed_line(0, "2026-10-13")], now).await,
     }
 }
 
@@ -194,6 +206,8 @@ async fn a_plan_is_stale_once_anything_that_it_rests_on_has_changed() {
         (Late::WindowMovedAway, 0),
         (Late::Retraction, 0),
         (Late::Terms, 375),
+        (Late::GivenElsewhere, 213),
+        (Late::Closed, 0),
     ] {
         let world = world(1).await;
         let pool = &world.database.app;
@@ -227,7 +241,10 @@ async fn what_does_not_touch_the_period_leaves_the_plan_as_it_is() {
     let start = at("2026-11-05T00:00:00Z");
     window(pool, "november", "mx-07", start, start.plus(HOUR), november(6)).await;
     send(pool, "placements", &[placement_line(0, 0, "mx-08", "2026-11-05T00:00:00Z")], november(6)).await;
-    send(pool, "accounts", &[account_line(2)], november(6)).await;
+    send(pool, "accounts", &[account_line(2), closed_line(1, "2026-11-05")], november(6)).await;
+    let mut september = given_line(0, "C-76");
+    september["period"] = json!("2026-09");
+    send(pool, "given", &[september], november(6)).await;
     let later = json!({
         "account": reference(2), "subscription": "later", "plan": "business", "valid_from": "2026-11-05T00:00:00Z",
     });

@@ -397,6 +397,14 @@ async fn an_account_that_closed_before_the_outage_is_owed_nothing_and_one_that_c
     let run = propose(pool, november(5), "run").await;
     // The outage began at ten past six on the 13th in New Zealand.
     assert_eq!(run.total.minor(), due_of_all(3) - due(mailboxes(0)));
+    // A dry run of one more says what that takes away.
+    let line = format!("{}\n", closed(2, "2026-10-13"));
+    let file = stream::iter([Ok::<_, std::io::Error>(Bytes::from(line))]);
+    let clerk = staff("records", Role::Ingest);
+    let report = load_accounts(pool, november(5), &clerk, file, Format::Ndjson, true).await.unwrap();
+    let money = report.money.unwrap();
+    let totals: Vec<(i64, i64)> = money.totals.iter().map(|due| (due.before.minor(), due.after.minor())).collect();
+    assert_eq!((money.changed, totals), (1, vec![(due(mailboxes(2)), 0)]));
     let early = with(account_line(2), &[("closed_on", json!("2020-01-01")), ("customer_since", json!("2024-01-01"))]);
     assert_eq!(wrong(pool, "accounts", &[early]).await, ["1/closed_on"]);
 }

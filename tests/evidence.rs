@@ -482,6 +482,7 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
         planned: Some(PlannedWork { announced_at: None, start: minutes(-60), end: down() }),
         incident: None,
         note: None,
+        origin: None,
     };
     let (status, entered) = answer(announce_outage(pool, announced, &mere, &key("p1"), request.clone()).await);
     assert_eq!((status, &entered["window"]["version"]), (201, &json!(1)));

@@ -90,6 +90,15 @@ async fn the_example_of_the_manual_is_brought_over_as_it_says() {
     }
     assert_eq!(commands, 3);
 
+    // Somebody else repeats it: nothing is entered twice.
+    let outages =
+        async || -> i64 { sqlx::query_scalar("SELECT count(*) FROM outage_window").fetch_one(pool).await.unwrap() };
+    let before = outages().await;
+    let other = doors.staff("mikaere", Role::Operations);
+    let output = run("makegood import mapping.yaml --only outages", &doors.folder, &url, &other).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(outages().await, before);
+
     // A quarter of 12.50 for each of two mailboxes, less the 1.00 that was given elsewhere. The other customer's outage is not
     // signed off.
     let run_ = propose(pool, november(5), "run").await;

@@ -165,6 +165,79 @@ async fn late_truth_after_credits_makes_a_list_to_decide_and_moves_no_row_that_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_elsewhere_counts_as_credited_in_the_list_of_differences() {
+    if is_skipped("what_was_given_elsewhere_counts_as_credited_in_the_list_of_differences") {
+        return;
+    }
+    let world = world(2).await;
+    let pool = &world.database.app;
+    let doors = doors(pool, november(6)).await;
+    send(pool, "given", &[given_line(0, "C-77")], november(4)).await;
+    let run = propose(pool, november(5), "run").await;
+    assert_eq!(run.total.minor(), due_of_all(2) - 100);
+    approve(pool, november(5), "wiremu", &run).await.unwrap();
+    assert_eq!(apply(pool, november(5), run.id).await, 2);
+    assert_eq!(list_anew(&doors).await["accounts"], 0, "the run and what was given elsewhere are what is due");
+
+    send(pool, "given", &[given_line(1, "C-78")], november(6)).await;
+    let head = list_anew(&doors).await;
+    assert_eq!((&head["accounts"], &head["over_payments"]), (&json!(1), &json!(1)), "{head}");
+    let over = listed(&doors).await;
+    assert_eq!((&over[0]["account"], &over[0]["difference"]["amount"]), (&json!(reference(1)), &json!("1.00")));
+    assert_eq!(over[0]["credited"]["amount"], nzd(due(mailboxes(1)) + 100).digits());
+    let path = over[0]["changes"].as_str().unwrap();
+    let changes = doors.get(path, &doors.staff("finn", Role::Finance)).await.json();
+    let one_dollar = json!([{ "amount": "1.00", "currency": "NZD" }]);
+    assert_eq!(
+        changes["changes"],
+        json!([{ "kind": "given_elsewhere", "name": "contract", "before": null, "after": one_dollar }])
+    );
+    // A customer is told of what the receipts hold, and they do not hold this.
+    let own = doors.get(path, &doors.customer("hana", &[&reference(1)])).await;
+    assert_eq!(own.status, 200, "{}", own.body);
+    assert_eq!(own.json()["changes"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operations_note_for_each_other_reaches_no_customer() {
+    if is_skipped("what_operations_note_for_each_other_reaches_no_customer") {
+        return;
+    }
+    let world = world(1).await;
+    let pool = &world.database.app;
+    let doors = doors(pool, november(6)).await;
+    let operations = doors.staff("sefa", Role::Operations);
+    let before = last_recorded(pool).await;
+    let note = "The supplier says it was our own change.";
+    let body = json!({
+        "scope": { "shards": ["mx-07"] }, "capability": "receive", "start": "2026-10-20T00:00:00Z",
+        "end": "2026-10-20T02:00:00Z", "note": note,
+    });
+    let entered = doors.post("/v1/outages", &operations, "open", &body).await;
+    assert_eq!(entered.status, 201, "{}", entered.body);
+    assert_eq!(entered.json()["note"], note);
+    let id = entered.json()["window"]["id"].as_str().unwrap().to_owned();
+    let hana = doors.customer("hana", &[&reference(0)]);
+    let assessment = format!("/v1/accounts/{}/assessments/2026-10", reference(0));
+    for path in [assessment.clone(), format!("{assessment}/changes?from={before}")] {
+        let told = doors.get(&path, &hana).await;
+        assert_eq!(told.status, 200, "{}", told.body);
+        assert!(told.body.contains(&id), "{path} tells of the outage, or the test shows nothing");
+        assert!(!told.body.contains("supplier"), "{path}: {}", told.body);
+    }
+    let mere = doors.staff("mere", Role::Agent);
+    for path in [format!("/v1/outages/{id}"), "/v1/outages".to_owned()] {
+        assert!(doors.get(&path, &operations).await.body.contains(note), "{path}");
+        let agent = doors.get(&path, &mere).await;
+        assert!(agent.body.contains(&id) && !agent.body.contains(note), "{path}");
+    }
+    // It stays with the outage when that is signed off, and nobody knew of it before it was entered.
+    sign_off(pool, makegood::domain::ids::WindowId(id.parse().unwrap()), 1, november(6)).await;
+    let signed = doors.get(&format!("/v1/outages/{id}"), &operations).await.json();
+    assert_eq!((&signed["latest"]["window"]["version"], &signed["latest"]["note"]), (&json!(2), &json!(note)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_held_to_be_true_at_an_earlier_time_is_answered_as_it_was_then() {
     if is_skipped("what_was_held_to_be_true_at_an_earlier_time_is_answered_as_it_was_then") {
         return;

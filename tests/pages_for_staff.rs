@@ -168,6 +168,7 @@ async fn provisional(world: &World, name: &str, start: Instant, end: Option<Inst
         planned: None,
         incident: None,
         note: None,
+        origin: None,
     };
     let sefa = staff("sefa", Role::Operations);
     announce_outage(&world.database.app, now, &sefa, &key(name), request).await.unwrap();

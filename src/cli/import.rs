@@ -192,7 +192,7 @@ fn changed(total: &Value) -> String {
     format!("; due before {}, after {}", money("before"), money("after"))
 }
 
-/// Enters outages one by one, each under a key made of what it says, so that sending the file again enters none twice. They
+/// Enters outages one by one, each with an origin made of what it says, so that whoever sends the file again enters none twice. They
 /// are provisional until somebody signs them off.
 async fn announce(args: &ImportArgs, mapping: &FileMapping, path: &Path) -> anyhow::Result<u8> {
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
@@ -211,6 +211,8 @@ async fn announce(args: &ImportArgs, mapping: &FileMapping, path: &Path) -> anyh
         if let Some(incident) = row.get("incident") {
             outage["incident"] = incident.clone();
         }
+        let reference = hex::encode(Sha256::digest(outage.to_string()));
+        outage["origin"] = json!({ "source": "import", "reference": reference });
         let key = format!("import-{}", hex::encode(Sha256::digest(outage.to_string())));
         let request = http.post(&url).bearer_auth(&args.token).header("idempotency-key", key).json(&outage);
         let response = request.send().await.with_context(|| {

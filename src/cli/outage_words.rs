@@ -81,7 +81,7 @@ pub fn described(outage: &Value, zone: Option<Zone>) -> String {
         let (from, to) = (shown(&interval["start"], zone), shown(&interval["end"], zone));
         put("planned", format!("{from} to {to}, announced {told}"));
     }
-    for (name, value) in [("incident", &outage["incident"]), ("reason", &window["reason"])] {
+    for (name, value) in [("incident", &outage["incident"]), ("note", &outage["note"]), ("reason", &window["reason"])] {
         if let Some(value) = value.as_str() {
             put(name, value.to_owned());
         }
@@ -91,7 +91,7 @@ pub fn described(outage: &Value, zone: Option<Zone>) -> String {
         put("dispute", "its monitors disagree: amend it with a reason before it is signed off".to_owned());
     }
     if outage["later_evidence"] == true {
-        put("note", "a monitor said something after a person made this version".to_owned());
+        put("later", "a monitor said something after a person made this version".to_owned());
     }
     text
 }

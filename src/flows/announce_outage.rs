@@ -45,10 +45,37 @@ pub struct AnnounceOutage {
     #[serde(default)]
     #[schema(example = "INC-2026-031")]
     pub incident: Option<String>,
-    /// What whoever enters it wants the next person to know, in up to 1,000 characters.
+    /// What whoever enters it wants the next person of operations to know, in up to 1,000 characters. Customers never see it.
     #[serde(default)]
     #[schema(example = "The queue of mx-07 stands; the pager was silent.")]
     pub note: Option<String>,
+    /// Where it is brought over from another system, what it is there.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+/// What an outage is in another system. The same origin again, from whomever, enters nothing and answers with what is there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The other system, in 1 to 200 characters.
+    #[schema(example = "old-status-page")]
+    pub source: String,
+    /// What that calls it, in 1 to 200 characters.
+    #[schema(example = "OLD-4471")]
+    pub reference: String,
+}
+
+impl Origin {
+    /// The id of its window, whoever enters it.
+    fn window(&self) -> Result<WindowId, Refusal> {
+        for (pointer, name) in [("/origin/source", &self.source), ("/origin/reference", &self.reference)] {
+            if !is_name(name) {
+                return Err(Refusal::field(pointer, "1 to 200 characters, no control characters"));
+            }
+        }
+        Ok(WindowId::of(&format!("from\u{1f}{}", self.source), &self.reference))
+    }
 }
 
 /// Which mailboxes somebody says it was about.
@@ -132,17 +159,31 @@ pub async fn announce_outage(
         Begun::New(once) => once,
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
+    let id = match &request.origin {
+        None => WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
+        Some(origin) => {
+            let id = origin.window()?;
+            if let Some(there) = windows::latest(once.tx(), id).await? {
+                return once.finish(200, &there).await;
+            }
+            id
+        }
+    };
     let incident = incident(request.incident.as_deref())?;
-    let window = window(once.tx(), request, actor, key, now).await?;
+    let note = note(request.note.as_deref())?;
+    let window = window(once.tx(), id, request, actor, now).await?;
+    if let Some(note) = &note {
+        windows::insert_note(once.tx(), window.id, note, recorded_at, &actor.key()).await?;
+    }
     let recorded = save(once.tx(), &window, incident.as_deref(), "outage.announce", actor, recorded_at, now).await?;
     once.finish(201, &recorded).await
 }
 
 async fn window(
     tx: &mut Tx,
+    id: WindowId,
     request: AnnounceOutage,
     actor: &Actor,
-    key: &IdempotencyKey,
     now: Instant,
 ) -> Result<OutageWindow, Error> {
     let planned = request.planned.map(|planned| planned.announcement(now)).transpose()?;
@@ -152,12 +193,8 @@ async fn window(
         .ok_or_else(|| Refusal::field("/start", "say when it began"))?;
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
-    let note = request.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
-    if note.is_some_and(|note| note.chars().count() > 1_000) {
-        return Err(Refusal::field("/note", "at most 1,000 characters").into());
-    }
     let window = OutageWindow {
-        id: WindowId::of(&format!("by-hand\u{1f}{}", actor.key()), &key.key),
+        id,
         version: 1,
         about: match &request.scope {
             AskedScope::Component(name) => Some(About::Component(name.clone())),
@@ -173,10 +210,18 @@ async fn window(
         planned,
         state: WindowState::Provisional,
         reports: vec![report],
-        reason: note.map(str::to_owned),
+        reason: None,
     };
     window.check(now)?;
     Ok(window)
+}
+
+/// The note, if it says something.
+fn note(text: Option<&str>) -> Result<Option<String>, Refusal> {
+    match text.map(str::trim).filter(|note| !note.is_empty()) {
+        Some(note) if note.chars().count() > 1_000 => Err(Refusal::field("/note", "at most 1,000 characters")),
+        other => Ok(other.map(str::to_owned)),
+    }
 }
 
 /// The incident's name, if it can be one.

@@ -31,19 +31,28 @@ pub async fn of(
     if !periods.contains(&current) {
         periods.push(current);
     }
-    let mut known = Vec::new();
-    if !touched.is_empty() {
-        known.extend(accounts::latest_of(conn, touched).await?.into_values());
-    }
-    known.sort_by_key(|account| account.id);
+    // The accounts themselves may be what changes: one that leaves is owed less.
+    let just_before = recorded_at.plus(-1);
+    let known_before = known(conn, touched, just_before).await?;
+    let known_after = known(conn, touched, recorded_at).await?;
     let mut changes = Vec::new();
     for period in periods {
-        let before = due(conn, &operator, period, recorded_at.plus(-1), now, &known).await?;
-        let after = due(conn, &operator, period, recorded_at, now, &known).await?;
+        let before = due(conn, &operator, period, just_before, now, &known_before).await?;
+        let after = due(conn, &operator, period, recorded_at, now, &known_after).await?;
         changes.push((period, before, after));
     }
     let looked_at = i64::try_from(touched.len()).unwrap_or(i64::MAX);
     MoneyEffect::of(all, looked_at, changes).map_err(|error| Error::Corrupt(format!("a dry run's money: {error}")))
+}
+
+/// These accounts as recorded at `as_recorded`, by id; those that nobody knew then are left out.
+async fn known(conn: &mut PgConnection, touched: &[AccountId], as_recorded: Instant) -> Result<Vec<Account>, Error> {
+    if touched.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut known: Vec<Account> = accounts::as_recorded(conn, touched, as_recorded).await?.into_values().collect();
+    known.sort_by_key(|account| account.id);
+    Ok(known)
 }
 
 /// What is due to these accounts in the period, as recorded at `as_recorded`.

@@ -173,7 +173,7 @@ pub async fn refuse_overtaken(tx: &mut Tx, run: &Run) -> Result<(), Error> {
 pub async fn refuse_stale(tx: &mut Tx, operator: &Operator, period: Month, as_of: Instant) -> Result<(), Error> {
     let whole = period.interval(operator.zone);
     // Accounts in other zones have their months up to a day earlier or later.
-    let changed = runs::changed_since(tx, as_of, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;
+    let changed = runs::changed_since(tx, as_of, period, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;
     if changed.is_empty() {
         return Ok(());
     }

@@ -50,6 +50,7 @@ pub struct Difference {
     #[schema(example = "20418876")]
     pub account: String,
     pub kind: DifferenceKind,
+    /// By credit runs, and elsewhere for the same cause.
     #[schema(value_type = MoneyOnWire)]
     pub credited: Money,
     /// Null where it cannot be said.
@@ -183,7 +184,7 @@ pub async fn list(
         Some(since) => {
             let whole = period.interval(operator::get(&mut conn).await?.zone);
             let changed =
-                runs::changed_since(&mut conn, since, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;
+                runs::changed_since(&mut conn, since, period, whole.start().plus(-DAY), whole.end().plus(DAY)).await?;
             changed.into_iter().map(|(what, count)| Recorded { what, count }).collect()
         }
         None => Vec::new(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
+use super::outages::as_seen_by;
 use super::problem::ProblemBody;
 use super::{App, Caller, Keyed, Problem, Query, limit};
 use crate::domain::actor::Role;
@@ -194,7 +195,7 @@ pub async fn get(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<axum::Json<IncidentBody>, Problem> {
-    caller.require(&READERS)?;
+    let actor = caller.require(&READERS)?;
     let now = app.clock.now();
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
     let said = incidents::latest(&mut conn, &name).await?;
@@ -215,7 +216,7 @@ pub async fn get(
         began: live.map(|window| window.start).min(),
         restored_at,
         caught_up_at,
-        outages,
+        outages: outages.into_iter().map(|one| as_seen_by(actor, one)).collect(),
         accounts_affected: touched.accounts,
         mailboxes_affected: touched.mailboxes,
         period: stake.period,

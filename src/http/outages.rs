@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::problem::ProblemBody;
 use super::{App, Caller, Keyed, Problem};
-use crate::domain::actor::Role;
+use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::WindowId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
@@ -74,6 +74,7 @@ pub struct OutageHistory {
     params(("Idempotency-Key" = String, Header, description = "Your own, one for each outage; the same one on a retry")),
     request_body = AnnounceOutage,
     responses(
+        (status = 200, description = "Entered before, under the same origin: as it is now", body = Recorded),
         (status = 201, description = "Entered, provisional until it is signed off", body = Recorded),
         (status = 400, description = "No Idempotency-Key", body = ProblemBody),
         (status = 401, description = "No token, or not a valid one", body = ProblemBody),
@@ -111,7 +112,7 @@ pub async fn list_outages(
     caller: Caller,
     query: Result<Query<ListOutages>, QueryRejection>,
 ) -> Result<Body<OutagePage>, Problem> {
-    caller.require(&READERS)?;
+    let actor = caller.require(&READERS)?;
     let Query(query) = query.map_err(|error| Refusal::field("/query", error.body_text()))?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=MOST).contains(&limit) {
@@ -125,6 +126,7 @@ pub async fn list_outages(
         data.pop();
     }
     let next = data.last().filter(|_| has_more).map(|last| written(last.window.start, last.window.id));
+    let data = data.into_iter().map(|one| as_seen_by(actor, one)).collect();
     Ok(Body(OutagePage { data, has_more, next }))
 }
 
@@ -147,7 +149,7 @@ pub async fn get_outage(
     id: Result<Path<Uuid>, PathRejection>,
     query: Result<Query<AsRecorded>, QueryRejection>,
 ) -> Result<Body<OutageHistory>, Problem> {
-    caller.require(&READERS)?;
+    let actor = caller.require(&READERS)?;
     let id = window_id(id)?;
     let Query(query) = query.map_err(|error| Refusal::field("/query", error.body_text()))?;
     let mut conn = app.pool.acquire().await.map_err(Error::from)?;
@@ -155,7 +157,8 @@ pub async fn get_outage(
     let latest = latest.ok_or_else(|| Refusal::not_found("outage", &id.to_string()))?;
     let mut versions = windows::versions(&mut conn, id).await?;
     versions.retain(|one| query.as_recorded_at.is_none_or(|at| one.recorded_at <= at));
-    Ok(Body(OutageHistory { latest, versions }))
+    let versions = versions.into_iter().map(|one| as_seen_by(actor, one)).collect();
+    Ok(Body(OutageHistory { latest: as_seen_by(actor, latest), versions }))
 }
 
 /// Correct an outage, with a reason. The earlier version can still be asked for.
@@ -218,6 +221,11 @@ pub async fn confirm_outage(
 ) -> Result<Answer, Problem> {
     let actor = caller.require(&[Role::Operations])?;
     Ok(confirm(&app.pool, app.clock.now(), actor, &key, window_id(id)?, body).await?)
+}
+
+/// An outage as `actor` may see it: notes are between the people of operations.
+pub(super) fn as_seen_by(actor: &Actor, outage: Recorded) -> Recorded {
+    if actor.has(Role::Operations) { outage } else { Recorded { note: None, ..outage } }
 }
 
 /// An id that is none answers as one that is not known.

@@ -11,15 +11,18 @@ use super::problem::ProblemBody;
 use super::{App, Caller, Problem, Query};
 use crate::domain::actor::Role;
 use crate::domain::assessment::Outcome;
-use crate::domain::changes::{Change, changes};
+use crate::domain::changes::{Change, Known, changes};
 use crate::domain::ids::AccountId;
 use crate::domain::period::Month;
 use crate::domain::receipt::Receipt;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Instant, Interval};
-use crate::store::{Error, charges, customer, evidence, placements, subscriptions};
+use crate::store::{Error, charges, customer, evidence, given, placements, subscriptions};
 
 const READERS: [Role; 5] = [Role::Customer, Role::Agent, Role::Supervisor, Role::Finance, Role::Auditor];
+
+/// Of those, whoever works for the operator.
+const STAFF: [Role; 4] = [Role::Agent, Role::Supervisor, Role::Finance, Role::Auditor];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -238,7 +241,14 @@ pub async fn between(
     let (before, after) = (receipts(&before), receipts(&after));
     let inputs = |receipts: &'_ [Receipt]| receipts.iter().map(|one| one.inputs.clone()).collect::<Vec<_>>();
     let (old, new) = (inputs(&before), inputs(&after));
-    let changes = changes(&old.iter().collect::<Vec<_>>(), &new.iter().collect::<Vec<_>>());
+    // Customers see what their receipts hold, and no more.
+    let (mut old_given, mut new_given) = (Vec::new(), Vec::new());
+    if actor.has_any(&STAFF) {
+        old_given = given::of_contract(&mut tx, id, period, query.from).await?;
+        new_given = given::of_contract(&mut tx, id, period, to).await?;
+    }
+    let changes =
+        changes(Known { inputs: &old, by_contract: &old_given }, Known { inputs: &new, by_contract: &new_given });
     Ok(axum::Json(Changes {
         account,
         period,

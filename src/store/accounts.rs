@@ -199,14 +199,24 @@ pub async fn find(
 
 /// The latest versions of these accounts, by id; ids that are not known are left out.
 pub async fn latest_of(conn: &mut PgConnection, ids: &[AccountId]) -> Result<HashMap<AccountId, Account>, Error> {
+    as_recorded(conn, ids, Instant::MAX).await
+}
+
+/// As [`latest_of`], of what was recorded at `as_recorded_at`.
+pub async fn as_recorded(
+    conn: &mut PgConnection,
+    ids: &[AccountId],
+    as_recorded_at: Instant,
+) -> Result<HashMap<AccountId, Account>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows: Vec<AccountRecord> = sqlx::query_as(
         r"SELECT DISTINCT ON (account_id)
                  account_id, reference, name, zone, currency, parent, bill_to, email, customer_since, closed_on
-            FROM account WHERE account_id = ANY ($1)
+            FROM account WHERE account_id = ANY ($1) AND recorded_at <= $2
            ORDER BY account_id, recorded_at DESC",
     )
     .bind(ids)
+    .bind(as_recorded_at.utc())
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(|row| row.account().map(|account| (account.id, account))).collect()

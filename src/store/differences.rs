@@ -51,8 +51,8 @@ struct FoundRow {
     blockers: Vec<String>,
 }
 
-/// A page of what differs between the assessments of a period as recorded at `as_of` and the contract credits for it, by account. Those that
-/// were never credited and are held back are not among them: a credit run names them.
+/// A page of what differs between the assessments of a period as recorded at `as_of` and the contract credits for it, those given elsewhere
+/// among them, by account. Those that were never credited and are held back are not among them: a credit run names them.
 pub async fn find_after(
     conn: &mut PgConnection,
     period: Month,
@@ -67,10 +67,15 @@ pub async fn find_after(
                  coalesce(given.minor, 0) AS credited_minor,
                  CASE WHEN due.currency IS NULL THEN 0 ELSE due.amount_minor END AS due_minor,
                  given.as_of AS credited_as_of, coalesce(due.blockers, '{}') AS blockers
-          FROM (SELECT account_id, subscription_id, min(credit.currency) AS currency, sum(gross_minor)::bigint AS minor,
-                       max(recorded_as_of) AS as_of
-                FROM credit LEFT JOIN credit_run USING (run_id)
-                WHERE credit.road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+          FROM (SELECT account_id, subscription_id, min(currency) AS currency, sum(minor)::bigint AS minor, max(as_of) AS as_of
+                FROM (SELECT account_id, subscription_id, credit.currency, gross_minor AS minor, recorded_as_of AS as_of
+                      FROM credit LEFT JOIN credit_run USING (run_id)
+                      WHERE credit.road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+                      UNION ALL
+                      SELECT account_id, subscription_id, currency, amount_minor, NULL
+                      FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere WHERE recorded_at <= $3
+                            ORDER BY account_id, reference, recorded_at DESC) last
+                      WHERE period = $1 AND kind = 'contract') one
                 GROUP BY account_id, subscription_id) given
           FULL JOIN (SELECT account_id, subscription_id, currency, amount_minor, blockers
                      FROM assessment WHERE period = $1 AND recorded_as_of = $3) due

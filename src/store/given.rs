@@ -165,6 +165,32 @@ pub async fn on_other_roads(
     Ok(found)
 }
 
+/// What was given to the account for the period on the contract's own road, as recorded at `as_recorded`.
+pub async fn of_contract(
+    conn: &mut PgConnection,
+    account: AccountId,
+    period: Month,
+    as_recorded: Instant,
+) -> Result<Vec<Given>, Error> {
+    let rows: Vec<(String, i64, String)> = sqlx::query_as(
+        r"SELECT kind, amount_minor, currency
+            FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere
+                   WHERE account_id = $1 AND recorded_at <= $3
+                   ORDER BY account_id, reference, recorded_at DESC) last
+           WHERE period = $2 AND kind = 'contract'
+           ORDER BY reference",
+    )
+    .bind(account.0)
+    .bind(period.to_string())
+    .bind(as_recorded.utc())
+    .fetch_all(conn)
+    .await?;
+    let given = |(kind, minor, currency): (String, i64, String)| {
+        Ok(Given { kind, amount: money(minor, &currency, "given_elsewhere.amount_minor")? })
+    };
+    rows.into_iter().map(given).collect()
+}
+
 /// What was given to these accounts for the period on the contract's own road, by account and subscription, in minor units.
 pub async fn by_contract(
     conn: &mut PgConnection,

@@ -348,16 +348,19 @@ pub async fn tally(conn: &mut PgConnection, run: CreditRunId) -> Result<Tally, E
 }
 
 /// Whether anything that a period's assessments rest on was recorded after `as_of`: how many windows, placements, charges,
-/// subscriptions, versions of terms, and accounts that moved to another zone. What was moved out of the period counts as
-/// what was moved into it: any version of it that touches the period will do.
+/// subscriptions, versions of terms, accounts that moved to another zone or left on another day, and credits given elsewhere.
+/// What was moved out of the period counts as what was moved into it: any version of it that touches the period will do. `start`
+/// and `end` are the period in every zone that accounts live in.
 pub async fn changed_since(
     conn: &mut PgConnection,
     as_of: Instant,
+    period: Month,
     start: Instant,
     end: Instant,
 ) -> Result<Vec<(&'static str, i64)>, Error> {
-    let (windows, placements, charges, subscriptions, terms, accounts): (i64, i64, i64, i64, i64, i64) = sqlx::query_as(
-        r"SELECT (SELECT count(*) FROM outage_window AS newer WHERE recorded_at > $1 AND EXISTS (
+    let counts: [i64; 8] = sqlx::query_scalar(
+        r"SELECT ARRAY[
+                 (SELECT count(*) FROM outage_window AS newer WHERE recorded_at > $1 AND EXISTS (
                      SELECT FROM outage_window AS any_version
                      WHERE any_version.window_id = newer.window_id AND any_version.starts_at < $3
                        AND (any_version.ends_at IS NULL OR any_version.ends_at > $2))),
@@ -375,22 +378,34 @@ pub async fn changed_since(
                   WHERE approved.recorded_at > $1 AND terms.effective_from < $3),
                  (SELECT count(*) FROM account AS newer WHERE recorded_at > $1 AND EXISTS (
                      SELECT FROM account AS earlier
-                     WHERE earlier.account_id = newer.account_id AND earlier.recorded_at <= $1 AND earlier.zone <> newer.zone))",
+                     WHERE earlier.account_id = newer.account_id AND earlier.recorded_at <= $1 AND earlier.zone <> newer.zone)),
+                 (SELECT count(*) FROM account AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM account AS earlier
+                     WHERE earlier.account_id = newer.account_id AND earlier.recorded_at <= $1
+                       AND earlier.closed_on IS DISTINCT FROM newer.closed_on
+                       AND least(earlier.closed_on, newer.closed_on) < $3::date)),
+                 (SELECT count(*) FROM given_elsewhere AS newer WHERE recorded_at > $1 AND EXISTS (
+                     SELECT FROM given_elsewhere AS any_version
+                     WHERE any_version.account_id = newer.account_id AND any_version.reference = newer.reference
+                       AND any_version.period = $4))]",
     )
     .bind(as_of.utc())
     .bind(start.utc())
     .bind(end.utc())
+    .bind(period.to_string())
     .fetch_one(conn)
     .await?;
-    let counts = [
-        ("outage window", windows),
-        ("placement", placements),
-        ("charge", charges),
-        ("subscription", subscriptions),
-        ("version of terms", terms),
-        ("account in another zone", accounts),
+    let kinds = [
+        "outage window",
+        "placement",
+        "charge",
+        "subscription",
+        "version of terms",
+        "account in another zone",
+        "account's last day",
+        "credit given elsewhere",
     ];
-    Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+    Ok(kinds.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
 }
 
 /// Locks every run of a period until commit, in the order of their ids, and gives those that were approved and are not

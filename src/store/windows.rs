@@ -34,6 +34,8 @@ pub struct Recorded {
     pub recorded_by: String,
     /// What people call the event that it belongs to.
     pub incident: Option<String>,
+    /// What whoever entered it by hand wrote for the next person. For operations alone: no sum, and so no receipt, holds it.
+    pub note: Option<String>,
     /// How its sources contradict each other, as long as nobody has judged it: it cannot be signed off.
     pub dispute: Option<Disagreement>,
     /// Whether a source said something after a person made this version. Nothing was edited: a person has to look.
@@ -71,6 +73,24 @@ pub async fn insert_version(
     Ok(())
 }
 
+/// Keeps the note of a window that a person enters.
+pub async fn insert_note(
+    conn: &mut PgConnection,
+    id: WindowId,
+    note: &str,
+    recorded_at: Instant,
+    by: &str,
+) -> Result<(), Error> {
+    sqlx::query(r"INSERT INTO outage_note (window_id, recorded_at, note, recorded_by) VALUES ($1, $2, $3, $4)")
+        .bind(id.0)
+        .bind(recorded_at.utc())
+        .bind(note)
+        .bind(by)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The latest version of one window.
 pub async fn latest(conn: &mut PgConnection, id: WindowId) -> Result<Option<Recorded>, Error> {
     Ok(latest_of(conn, &[id]).await?.pop())
@@ -89,7 +109,7 @@ pub async fn as_recorded(
 ) -> Result<Vec<Recorded>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as(
-        r"SELECT w.body, w.recorded_at, w.by_machine, w.recorded_by, w.incident,
+        r"SELECT w.body, w.recorded_at, w.by_machine, w.recorded_by, w.incident, n.note,
               NOT w.by_machine AND EXISTS (
                   SELECT FROM observation_window link
                   LEFT JOIN observation o USING (source, fingerprint, starts_at)
@@ -98,6 +118,7 @@ pub async fn as_recorded(
                          OR o.recorded_at > w.recorded_at AND o.recorded_at <= $2))
           FROM (SELECT DISTINCT ON (window_id) * FROM outage_window WHERE window_id = ANY ($1) AND recorded_at <= $2
                 ORDER BY window_id, version DESC) w
+          LEFT JOIN outage_note n ON n.window_id = w.window_id
           ORDER BY w.window_id",
     )
     .bind(ids)
@@ -121,8 +142,9 @@ pub async fn about(conn: &mut PgConnection, about: &About) -> Result<Vec<Recorde
 /// Every version of one window, the first one first: what was held to be true, and since when.
 pub async fn versions(conn: &mut PgConnection, id: WindowId) -> Result<Vec<Recorded>, Error> {
     let rows = sqlx::query_as(
-        r"SELECT body, recorded_at, by_machine, recorded_by, incident, false
-          FROM outage_window WHERE window_id = $1 ORDER BY version",
+        r"SELECT w.body, w.recorded_at, w.by_machine, w.recorded_by, w.incident, n.note, false
+          FROM outage_window w LEFT JOIN outage_note n ON n.window_id = w.window_id
+          WHERE w.window_id = $1 ORDER BY w.version",
     )
     .bind(id.0)
     .fetch_all(conn)
@@ -195,12 +217,12 @@ pub async fn list(
     Ok(windows)
 }
 
-type Row = (Json<OutageWindow>, DateTime<Utc>, bool, String, Option<String>, bool);
+type Row = (Json<OutageWindow>, DateTime<Utc>, bool, String, Option<String>, Option<String>, bool);
 
 fn recorded(
-    (Json(window), recorded_at, by_machine, recorded_by, incident, later_evidence): Row,
+    (Json(window), recorded_at, by_machine, recorded_by, incident, note, later_evidence): Row,
 ) -> Result<Recorded, Error> {
     let dispute = window.disagreement().filter(|_| by_machine);
     let recorded_at = evidence::instant(recorded_at, "outage_window.recorded_at")?;
-    Ok(Recorded { window, recorded_at, by_machine, recorded_by, incident, dispute, later_evidence })
+    Ok(Recorded { window, recorded_at, by_machine, recorded_by, incident, note, dispute, later_evidence })
 }

@@ -181,6 +181,14 @@ pub fn charge_line(index: usize, number: &str, mailboxes: i64) -> Value {
     })
 }
 
+/// One dollar that was given elsewhere for October, as the terms' own credits are.
+pub fn given_line(index: usize, name: &str) -> Value {
+    json!({
+        "account": reference(index), "reference": name, "subscription": format!("{}-mail", reference(index)),
+        "period": "2026-10", "kind": "contract", "currency": "NZD", "amount": "1.00", "given_on": "2026-11-05",
+    })
+}
+
 pub fn placement_line(index: usize, mailbox: i64, shard: &str, from: &str) -> Value {
     json!({
         "account": reference(index), "mailbox": format!("{}-{mailbox}", reference(index)), "shard": shard,
@@ -257,6 +265,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         planned: None,
         incident: Some("INC-2026-031".to_owned()),
         note: None,
+        origin: None,
     };
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();

@@ -179,7 +179,14 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         figures: run_reports::figures(conn, &run).await?,
         hours: run_reports::by_hours(conn, &run).await?,
         held: run_reports::held(conn, &run).await?,
-        changed: runs::changed_since(conn, run.recorded_as_of, whole.start().plus(-DAY), whole.end().plus(DAY)).await?,
+        changed: runs::changed_since(
+            conn,
+            run.recorded_as_of,
+            run.period,
+            whole.start().plus(-DAY),
+            whole.end().plus(DAY),
+        )
+        .await?,
         names: names.into_values().map(|one| (one.id, format!("{}, {}", one.reference, one.name))).collect(),
         run,
         plans,
