@@ -15,7 +15,8 @@ use makegood::flows::announce_outage::{AnnounceOutage, AskedScope, PlannedWork, 
 use makegood::flows::confirm_outage::{ConfirmOutage, confirm_outage};
 use makegood::flows::note_silences::note_silences;
 use makegood::flows::once::{Answer, IdempotencyKey};
-use makegood::flows::set_up_monitors::set_up_monitors;
+use makegood::flows::register_shards::{RegisterShards, register_shards};
+use makegood::flows::set_up_monitors::{SetUp, set_up_monitors};
 use makegood::flows::take_alerts::{Taken, take_alerts};
 use makegood::sources::alertmanager;
 use makegood::store::{Error, evidence, windows};
@@ -125,6 +126,7 @@ async fn ready() -> TestDatabase {
     let database = database().await;
     let monitors: Monitors = serde_saphyr::from_str(MONITORS).unwrap();
     let set_up = set_up_monitors(&database.app, at("2026-09-01T00:00:00Z"), &operations(), &monitors).await.unwrap();
+    assert!(set_up.warnings[0].starts_with("component \"inbound-mx-07\": There is no shard \"mx-07\"."));
     assert_eq!((set_up.sources, set_up.rules, set_up.components), (2, 6, 2));
     database
 }
@@ -352,7 +354,7 @@ async fn what_nobody_mapped_is_kept_and_becomes_a_window_when_somebody_does() {
     assert_eq!((set_up.components, set_up.windows.len()), (1, 1));
     assert_eq!(live(pool).await[0].end, Some(minutes(30)));
     let again = set_up_monitors(pool, minutes(51), &operations(), &monitors).await.unwrap();
-    assert_eq!(again, Default::default());
+    assert_eq!(again, SetUp { warnings: set_up.warnings, ..SetUp::default() }, "nothing but the warning of its shard");
     database.close().await;
 }
 
@@ -464,6 +466,35 @@ async fn a_disagreement_blocks_the_signature_until_operations_settle_it_and_mach
 }
 
 #[tokio::test]
+async fn what_became_part_of_another_outage_is_not_signed_and_says_of_which_it_is_part() {
+    if is_skipped("what_became_part_of_another_outage") {
+        return;
+    }
+    let database = ready().await;
+    let pool = &database.app;
+    for (from, to) in [(0, 20), (60, 80)] {
+        let told = alert("mx-07", minutes(from), Some(minutes(to)));
+        deliver(pool, "prom-b", minutes(to + 2), &[told]).await;
+    }
+    let apart = live(pool).await;
+    assert_eq!(apart.len(), 2);
+    let mut between = alert("mx-07", minutes(10), Some(minutes(70)));
+    between["fingerprint"] = json!("0d4c11aa20bd51e7");
+    deliver(pool, "prom-b", minutes(90), &[between]).await;
+    let whole = live(pool).await;
+    assert_eq!(whole.len(), 1);
+    let gone = apart.iter().find(|one| one.id != whole[0].id).unwrap().id;
+    let mut conn = pool.acquire().await.unwrap();
+    let latest = windows::latest(&mut conn, gone).await.unwrap().unwrap();
+    assert_eq!(windows::part_of(&mut conn, &latest).await.unwrap(), Some(whole[0].id));
+    drop(conn);
+    let request = ConfirmOutage { version: latest.window.version };
+    let refused = confirm_outage(pool, minutes(100), &operations(), &key("j1"), gone, request).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("This outage is part of {} now.", whole[0].id));
+    database.close().await;
+}
+
+#[tokio::test]
 async fn planned_work_is_entered_ahead_and_taken_back() {
     if is_skipped("planned_work_is_entered_ahead") {
         return;
@@ -472,6 +503,8 @@ async fn planned_work_is_entered_ahead_and_taken_back() {
     let pool = &database.app;
     let mere = operations();
     let announced = at("2026-10-11T00:00:00Z");
+    let shards = RegisterShards { shards: vec!["mx-12".to_owned()] };
+    register_shards(pool, announced, &mere, &shards).await.unwrap();
     let request = AnnounceOutage {
         scope: AskedScope::Shards(vec!["mx-12".to_owned()]),
         capability: Capability("receive".to_owned()),

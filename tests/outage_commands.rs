@@ -114,8 +114,22 @@ async fn an_outage_is_opened_closed_amended_and_signed_by_somebody_else_at_a_ter
     let signed = terminal.run("mikaere", &["outage", "confirm", &id, "--json"]).await.done().json();
     assert_eq!(signed["window"]["state"]["state"], "confirmed");
     assert_eq!(signed["window"]["impact"]["weight_bp"], 5_000);
+    // What has ended is not closed again, and an amendment that says nothing new takes no signature off.
+    let closed = terminal.run("sefa", &["outage", "close", &id]).await;
+    assert!(closed.code == 5 && closed.err.contains("it ended at 2026-11-04T18:40:00Z already"), "{closed:?}");
+    let idle = terminal.run("sefa", &degraded).await;
+    assert!(idle.code == 1 && idle.err.contains("Nothing changes"), "{idle:?}");
     let shown = terminal.run("sefa", &["outage", "show", &id]).await.done();
-    for line in ["1  provisional", "2  provisional", "3  provisional", "4  confirmed", "closed at the terminal"] {
+    for line in [
+        "1  provisional",
+        "2  provisional",
+        "3  provisional",
+        "4  confirmed",
+        "closed at the terminal",
+        "end: none, now 2026-11-04T18:40:00Z",
+        "impact: full, now degraded:50.00%",
+        "by mikaere, ",
+    ] {
         assert!(shown.out.contains(line), "{line}: {shown:?}");
     }
     let named =
@@ -124,14 +138,20 @@ async fn an_outage_is_opened_closed_amended_and_signed_by_somebody_else_at_a_ter
     let incident = terminal.run("sefa", &["incident", "show", "INC-2026-031"]).await.done();
     for line in [
         "INC-2026-031: The fail-over",
-        "1 mailboxes of 1 accounts",
+        "hit       1 mailbox of 1 account\n",
         "caught up 2026-10-13T18:00:00Z",
         "3.13 NZD because of it",
+        "by all outages of that month (worked out for 1 account)",
     ] {
         assert!(incident.out.contains(line), "{line}: {incident:?}");
     }
     let incidents = terminal.run("sefa", &["incident", "list"]).await.done();
-    assert!(incidents.out.starts_with("INC-2026-031  2026-10-12T17:10:00Z  over"), "{incidents:?}");
+    assert!(incidents.out.contains("INC-2026-031  2026-10-12T17:10:00Z  over     1 outage  "), "{incidents:?}");
+    let more = ["outage", "amend", &id, "--impact", "full", "--reason", "nothing came"];
+    let amended = terminal.run("sefa", &more).await.done();
+    for said in ["takes off the signature of mikaere", "makegood outage confirm"] {
+        assert!(amended.err.contains(said), "{said}: {amended:?}");
+    }
     terminal.run("mikaere", &["outage", "retract", &id, "--reason", "a drill"]).await.done();
     let late = terminal.run("sefa", &["outage", "amend", &id, "--goes-on", "--reason", "it was none"]).await;
     assert_eq!(late.code, 5, "what was taken back stays so: {late:?}");
@@ -153,6 +173,13 @@ async fn what_is_ambiguous_or_not_allowed_is_refused_and_a_retry_under_the_same_
         (open(&["--all", "--shard", "mx-07"]), 2, "cannot be used with"),
         (open(&["--component", "webmail", "--start", START]), 1, "no component"),
         (open(&["--all", "--start", START, "--end", START]), 1, "the end must be after the start"),
+        (open(&["--shard", "mx-70", "--start", START]), 1, "/scope/shards/0: There is no shard \"mx-70\""),
+        (open(&["--shard", "mx-077", "--start", START]), 1, "Do you mean \"mx-07\"?"),
+        (
+            vec!["outage", "open", "--capability", "recieve", "--all", "--start", START],
+            1,
+            "/capability: No terms promise \"recieve\". Do you mean \"receive\"?",
+        ),
         (vec!["outage", "show", "7f2f0f4e-0000-4000-8000-000000000000"], 1, "There is no outage"),
     ] {
         let refused = terminal.run("sefa", &args).await;
@@ -185,6 +212,31 @@ async fn what_is_ambiguous_or_not_allowed_is_refused_and_a_retry_under_the_same_
     assert_eq!(first.out, second.out, "the same key is the same deed");
     let listed = terminal.run("sefa", &["outage", "list", "--open", "--json"]).await.done().json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_went_away_is_no_error_and_an_operator_that_is_not_set_up_is_named() {
+    if is_skipped("a_reader_that_went_away_is_no_error_and_an_operator_that_is_not_set_up_is_named") {
+        return;
+    }
+    let world = world(1).await;
+    let terminal = Terminal::of(&world).await;
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .args(["outage", "list"])
+        .env("MAKEGOOD_URL", &terminal.url)
+        .env("MAKEGOOD_TOKEN", terminal.doors.staff("sefa", Role::Operations))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().await.unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(0), ""));
+
+    sqlx::query("DELETE FROM operator").execute(&world.database.owner).await.unwrap();
+    let refused = terminal.run("sefa", &["incident", "show", "INC-2026-031"]).await;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.err.contains("set the operator up first: makegood operator operator.yaml"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

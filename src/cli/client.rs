@@ -1,5 +1,7 @@
 //! A client of the service's API, for the commands that do at a terminal what others do by a program.
 
+use std::time::Duration;
+
 use clap::Args;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -47,21 +49,26 @@ impl CallError {
     }
 }
 
+/// How long an answer may take, but for a file's.
+const LIMIT: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 pub struct Client<'a> {
     http: reqwest::Client,
+    limit: Duration,
     server: &'a ServerArgs,
 }
 
 impl<'a> Client<'a> {
     pub fn new(server: &'a ServerArgs) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Client { http, server })
+        let http =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(LIMIT).build()?;
+        Ok(Client { http, limit: LIMIT, server })
     }
 
     /// Reads what is at `path`.
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CallError> {
-        self.answer(self.request(Method::GET, path, query)?).await
+        self.answer(self.request(Method::GET, path, query)?.timeout(self.limit)).await
     }
 
     /// Reads the one of `path` that is called `name`.
@@ -72,17 +79,18 @@ impl<'a> Client<'a> {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(name);
         }
-        self.answer(self.http.get(url).bearer_auth(&self.server.token)).await
+        self.answer(self.http.get(url).timeout(self.limit).bearer_auth(&self.server.token)).await
     }
 
     /// Sends JSON where no key is needed.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, CallError> {
-        self.answer(self.request(Method::POST, path, &[])?.json(body)).await
+        self.answer(self.request(Method::POST, path, &[])?.timeout(self.limit).json(body)).await
     }
 
     /// Sends JSON under an `Idempotency-Key`: the same key again is the same deed.
     pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Result<Value, CallError> {
-        self.answer(self.request(Method::POST, path, &[])?.header("idempotency-key", key).json(body)).await
+        let request = self.request(Method::POST, path, &[])?.timeout(self.limit);
+        self.answer(request.header("idempotency-key", key).json(body)).await
     }
 
     /// Sends a file.
@@ -108,7 +116,13 @@ impl<'a> Client<'a> {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Value, CallError> {
-        let unknown = |error: reqwest::Error| CallError::Unknown(error.without_url().to_string());
+        let limit = self.limit;
+        let unknown = |error: reqwest::Error| {
+            CallError::Unknown(match error.is_timeout() {
+                true => format!("no answer within {limit:?}"),
+                false => error.without_url().to_string(),
+            })
+        };
         let response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 CallError::Away { url: self.server.url.clone(), why: error.without_url().to_string() }
@@ -143,5 +157,21 @@ impl<'a> Client<'a> {
                 .map(error)
                 .collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_does_not_answer_is_not_waited_for_without_end() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let server = ServerArgs { url, token: "t".to_owned() };
+        let client = Client { limit: Duration::from_millis(50), ..Client::new(&server).unwrap() };
+        let deed = client.post_once("/v1/outages", "k", &Value::Null).await.unwrap_err();
+        assert_eq!(deed.to_string(), "the outcome is unknown: no answer within 50ms");
+        assert!(matches!(client.get("/v1/outages", &[]).await, Err(CallError::Unknown(_))));
     }
 }

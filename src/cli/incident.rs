@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::outage::{Again, Common, Failed, ended};
-use super::outage_words::{line, shown};
+use super::outage_words::{counted, line, short, shown};
 
 #[derive(Debug, Subcommand)]
 pub enum IncidentCommand {
@@ -70,8 +70,13 @@ async fn list(args: &ListArgs) -> Result<(), Failed> {
     for one in page["data"].as_array().into_iter().flatten() {
         let text = |name: &str| one[name].as_str().unwrap_or_default();
         let goes_on = if one["goes_on"] == true { "goes on" } else { "over" };
-        let began = shown(&one["began"], args.common.zone);
-        println!("{}  {began}  {goes_on:<7}  {} outages  {}", text("name"), one["outages"], text("title"));
+        let began = short(&one["began"], args.common.zone);
+        println!(
+            "{}  {began}  {goes_on:<7}  {}  {}",
+            text("name"),
+            counted(&one["outages"], "outage", "outages"),
+            text("title")
+        );
     }
     Ok(())
 }
@@ -91,20 +96,41 @@ async fn show(args: &ShowArgs) -> Result<(), Failed> {
     for (name, field) in [("began", "began"), ("restored", "restored_at"), ("caught up", "caught_up_at")] {
         println!("  {name:<9} {}", shown(&incident[field], zone));
     }
-    println!("  hit       {} mailboxes of {} accounts", incident["mailboxes_affected"], incident["accounts_affected"]);
+    let (mailboxes, accounts) = (&incident["mailboxes_affected"], &incident["accounts_affected"]);
+    println!(
+        "  hit       {} of {}",
+        counted(mailboxes, "mailbox", "mailboxes"),
+        counted(accounts, "account", "accounts")
+    );
     println!("  outages");
     for outage in incident["outages"].as_array().into_iter().flatten() {
         println!("    {}", line(&outage["window"], zone));
     }
     println!(
-        "  at stake in {} (of {} accounts)",
+        "  at stake in {}, by all outages of that month (worked out for {})",
         incident["period"].as_str().unwrap_or_default(),
-        incident["accounts_looked_at"]
+        counted(&incident["accounts_looked_at"], "account", "accounts")
     );
     for plan in incident["at_stake"].as_array().into_iter().flatten() {
         println!("    {}", stake(plan));
     }
+    if incident["accounts_without_sum"] != 0 {
+        println!("  no sum for {} of them, which may be owed something too", incident["accounts_without_sum"]);
+    }
+    for one in incident["why_without_sum"].as_array().into_iter().flatten() {
+        println!("    {}: {}", one["accounts"], why_none(one["why"].as_str().unwrap_or_default()));
+    }
     Ok(())
+}
+
+/// Why an account has no sum, in words.
+fn why_none(code: &str) -> String {
+    match code.split_once(':') {
+        Some(("terms_missing", plan)) => format!("no terms of the plan {plan} are in force for the whole month"),
+        Some(_) | None if code == "subscription_changed" => "more than one subscription in the month".to_owned(),
+        Some(_) | None if code == "no_subscription" => "no subscription that it hit in the month".to_owned(),
+        Some(_) | None => code.to_owned(),
+    }
 }
 
 fn stake(plan: &Value) -> String {
@@ -117,9 +143,9 @@ fn stake(plan: &Value) -> String {
         None => "nobody will be owed more in this period".to_owned(),
     };
     format!(
-        "{}: {} accounts, {} if it ended now, {} because of it; {next}",
+        "{}: {}, {} if it ended now, {} because of it; {next}",
         plan["plan"].as_str().unwrap_or_default(),
-        plan["accounts"],
+        counted(&plan["accounts"], "account", "accounts"),
         money("if_it_ended_now"),
         money("because_of_it")
     )

@@ -1,7 +1,7 @@
 //! `makegood ingest`: sends a bulk file to the service and says what became of it, line by line. The file is streamed and
 //! never in memory. Sending it again is safe: what was recorded changes nothing.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -143,8 +143,11 @@ pub async fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let answer = send((&args.url, &args.token), args.noun, format, args.dry_run, pieces(file, bar.clone())).await;
     bar.finish_and_clear();
     let answer = answer?;
-    let text = if args.json { format!("{}\n", answer.body) } else { said(&answer) };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write the result")?;
+    if args.json {
+        println!("{}", answer.body);
+    } else {
+        print!("{}{}", said(&answer), money(&answer.body));
+    }
     Ok(match answer.status {
         200..=299 => ExitCode::SUCCESS,
         401 | 403 => ExitCode::from(4),
@@ -210,6 +213,22 @@ pub(super) fn said(answer: &Answer) -> String {
     text
 }
 
+/// What a dry run says that the file would change in money; nothing where it says nothing.
+fn money(body: &Value) -> String {
+    let money = &body["money"];
+    let Some(totals) = money["totals"].as_array() else { return String::new() };
+    let sum = |sum: &Value| {
+        format!("{} {}", sum["currency"].as_str().unwrap_or_default(), sum["amount"].as_str().unwrap_or_default())
+    };
+    let due = |total: &Value| format!("; due before {}, after {}", sum(&total["before"]), sum(&total["after"]));
+    format!(
+        "{} of {} accounts looked at would be due something else{}\n",
+        money["changed"],
+        money["looked_at"],
+        totals.iter().map(due).collect::<String>()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -221,6 +240,22 @@ mod tests {
         assert_eq!(FileFormat::of(Path::new("a/b.CSV")).unwrap(), FileFormat::Csv);
         assert_eq!(FileFormat::of(Path::new("b.jsonl")).unwrap(), FileFormat::Ndjson);
         assert!(FileFormat::of(Path::new("b.txt")).unwrap_err().to_string().contains("--format"));
+    }
+
+    #[test]
+    fn a_dry_run_says_what_it_would_change_in_money() {
+        let body = json!({
+            "lines": 1,
+            "money": {
+                "changed": 1, "looked_at": 2,
+                "totals": [{
+                    "before": { "currency": "NZD", "amount": "0.00" }, "after": { "currency": "NZD", "amount": "3.13" },
+                }],
+            },
+        });
+        let said = "1 of 2 accounts looked at would be due something else; due before NZD 0.00, after NZD 3.13\n";
+        assert_eq!(money(&body), said);
+        assert_eq!(money(&json!({ "lines": 1 })), "", "a file that was recorded says no money");
     }
 
     #[test]

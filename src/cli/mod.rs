@@ -14,6 +14,9 @@ use crate::flows::set_up_operator::set_up_operator;
 use crate::http::auth::MachineKey;
 use crate::store::Error;
 
+#[macro_use]
+mod say;
+
 pub mod bench;
 pub mod client;
 pub mod database;
@@ -132,6 +135,9 @@ pub fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("error: {error:#}");
     ExitCode::FAILURE
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::client::{CallError, Client, ServerArgs};
-use super::outage_words::{described, impact, line, shown, state, until};
+use super::outage_words::{changes, described, ended_already, impact, line, short, state, unsigned, until};
 use super::when;
 use crate::clock::Clock;
 use crate::domain::period::Zone;
@@ -168,6 +168,12 @@ pub struct Seen {
     version: Option<i64>,
 }
 
+impl Seen {
+    fn or_that_of(&self, latest: &Value) -> i64 {
+        self.version.unwrap_or_else(|| latest["window"]["version"].as_i64().unwrap_or_default())
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct AmendArgs {
     #[command(flatten)]
@@ -263,6 +269,9 @@ pub enum Failed {
     /// What was written cannot be meant.
     #[error("{0}")]
     Usage(String),
+    /// It was done already, or by somebody else.
+    #[error("{0}")]
+    Conflict(String),
     #[error(transparent)]
     Call(#[from] CallError),
     /// The same command with this added is the same deed.
@@ -294,6 +303,7 @@ pub fn ended(done: Result<(), Failed>) -> u8 {
             eprintln!("error: {failed}");
             match &failed {
                 Failed::Usage(_) => 2,
+                Failed::Conflict(_) => 5,
                 Failed::Call(call) | Failed::Unknown { call, .. } => call.exit_code(),
                 Failed::Other(_) => 1,
             }
@@ -381,7 +391,7 @@ impl Common {
     async fn version(&self, id: Uuid, seen: &Seen) -> Result<i64, Failed> {
         match seen.version {
             Some(version) => Ok(version),
-            None => Ok(self.latest(id).await?["window"]["version"].as_i64().unwrap_or_default()),
+            None => Ok(seen.or_that_of(&self.latest(id).await?)),
         }
     }
 }
@@ -421,13 +431,18 @@ async fn close(args: &CloseArgs) -> Result<(), Failed> {
         Some(id) => id,
         None => the_open_one(args).await?,
     };
-    let version = common.version(id, &args.seen).await?;
+    let latest = common.latest(id).await?;
+    let version = args.seen.or_that_of(&latest);
+    if let Some(why) = ended_already(&latest["window"], version, common.zone, Clock::real().now()) {
+        return Err(Failed::Conflict(why));
+    }
     let end = common.time("--end", Some(&args.end))?;
     let reason = args.reason.as_deref().unwrap_or("closed at the terminal");
     let body = json!({ "version": version, "end": end, "reason": reason });
     let again = format!("{id} --version {version} {}", times_again(&[("--end", end)]));
     common.deed(&format!("/v1/outages/{id}/amendments"), &args.again, &body, &again).await?;
-    eprintln!("Somebody else of operations signs it off: makegood outage confirm {id}");
+    let signature = unsigned(&latest["window"], version);
+    eprintln!("{signature}Somebody else of operations signs it off: makegood outage confirm {id}");
     Ok(())
 }
 
@@ -464,7 +479,8 @@ fn goes_on(outage: &Value) -> bool {
 
 async fn amend(args: &AmendArgs) -> Result<(), Failed> {
     let common = &args.common;
-    let version = common.version(args.id, &args.seen).await?;
+    let latest = common.latest(args.id).await?;
+    let version = args.seen.or_that_of(&latest);
     let (start, end) = (common.time("--start", args.start.as_deref())?, common.time("--end", args.end.as_deref())?);
     let changes = [
         ("scope", args.place.scope(common).await?),
@@ -483,6 +499,8 @@ async fn amend(args: &AmendArgs) -> Result<(), Failed> {
     body.insert("reason".to_owned(), json!(args.reason));
     let again = format!("--version {version} {}", times_again(&[("--start", start), ("--end", end)]));
     common.deed(&format!("/v1/outages/{}/amendments", args.id), &args.again, &Value::Object(body), &again).await?;
+    let signature = unsigned(&latest["window"], version);
+    eprintln!("{signature}Somebody else of operations signs it off: makegood outage confirm {}", args.id);
     Ok(())
 }
 
@@ -532,14 +550,23 @@ async fn show(args: &ShowArgs) -> Result<(), Failed> {
         return Ok(());
     }
     print!("{}", described(&history["latest"], args.common.zone));
+    if let Some(whole) = history["part_of"].as_str() {
+        println!("  part of    {whole} now");
+    }
     println!("  versions");
+    let mut before = &Value::Null;
     for version in history["versions"].as_array().into_iter().flatten() {
         let window = &version["window"];
-        let (start, end) = (shown(&window["start"], args.common.zone), until(window, args.common.zone));
+        let (start, end) = (short(&window["start"], args.common.zone), until(window, args.common.zone));
         let (number, by) = (&window["version"], version["recorded_by"].as_str().unwrap_or_default());
-        let recorded = shown(&version["recorded_at"], args.common.zone);
+        let recorded = short(&version["recorded_at"], args.common.zone);
         let why = window["reason"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
         println!("    {number}  {:<11}  {start} to {end}, recorded {recorded} by {by}{why}", state(window));
+        let changed = if before.is_null() { Vec::new() } else { changes(before, version, args.common.zone) };
+        for change in changed {
+            println!("       {change}");
+        }
+        before = version;
     }
     Ok(())
 }

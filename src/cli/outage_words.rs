@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::when;
 use crate::domain::period::Zone;
-use crate::domain::time::Instant;
+use crate::domain::time::{Instant, SECOND};
 use crate::domain::window::Impact;
 
 pub fn state(window: &Value) -> &str {
@@ -19,8 +19,48 @@ pub fn shown(at: &Value, zone: Option<Zone>) -> String {
     read.map_or_else(|| "-".to_owned(), |at| when::shown(at, zone))
 }
 
+/// As [`shown`], to the second: for tables.
+pub fn short(at: &Value, zone: Option<Zone>) -> String {
+    let read = at.as_str().and_then(|text| Instant::parse(text).ok());
+    let whole = read.and_then(|at| Instant::from_micros(at.micros() - at.micros().rem_euclid(SECOND)));
+    whole.map_or_else(|| "-".to_owned(), |at| when::shown(at, zone))
+}
+
 pub fn until(window: &Value, zone: Option<Zone>) -> String {
-    if window["end"].is_null() { "goes on".to_owned() } else { shown(&window["end"], zone) }
+    if window["end"].is_null() { "goes on".to_owned() } else { short(&window["end"], zone) }
+}
+
+/// A count with its noun: `1 outage`, `2 outages`.
+pub fn counted(count: &Value, one: &str, several: &str) -> String {
+    format!("{count} {}", if *count == 1 { one } else { several })
+}
+
+/// What a version says that the one before it did not, a field each.
+pub fn changes(before: &Value, after: &Value, zone: Option<Zone>) -> Vec<String> {
+    let field = |name: &str, said: &dyn Fn(&Value) -> String| {
+        let (was, is) = (said(before), said(after));
+        (was != is).then(|| format!("{name}: {was}, now {is}"))
+    };
+    let planned = |one: &Value| match &one["window"]["planned"]["interval"] {
+        Value::Null => "no".to_owned(),
+        interval => format!("{} to {}", short(&interval["start"], zone), short(&interval["end"], zone)),
+    };
+    let end = |one: &Value| match &one["window"]["end"] {
+        Value::Null => "none".to_owned(),
+        end => shown(end, zone),
+    };
+    let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let all = [
+        field("start", &|one| shown(&one["window"]["start"], zone)),
+        field("end", &end),
+        field("where", &|one| place(&one["window"]["scope"])),
+        field("what", &|one| text(&one["window"]["capability"])),
+        field("impact", &|one| effect(&one["window"]["impact"])),
+        field("certainty", &|one| one["window"]["certainty"].as_str().unwrap_or("known").to_owned()),
+        field("planned", &planned),
+        field("incident", &|one| text(&one["incident"])),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn place(scope: &Value) -> String {
@@ -50,7 +90,7 @@ pub fn line(window: &Value, zone: Option<Zone>) -> String {
         "{}  {:<11}  {}  {}  {} {} {}",
         text("id"),
         state(window),
-        shown(&window["start"], zone),
+        short(&window["start"], zone),
         until(window, zone),
         text("capability"),
         effect(&window["impact"]),
@@ -69,12 +109,12 @@ pub fn described(outage: &Value, zone: Option<Zone>) -> String {
     );
     let mut put = |name: &str, value: String| {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {name:<9} {value}");
+        let _ = writeln!(text, "  {name:<10} {value}");
     };
     put("what", format!("{}, {}", window["capability"].as_str().unwrap_or_default(), effect(&window["impact"])));
     put("where", place(&window["scope"]));
     put("start", shown(&window["start"], zone));
-    put("end", until(window, zone));
+    put("end", if window["end"].is_null() { until(window, zone) } else { shown(&window["end"], zone) });
     if let Some(planned) = window["planned"].as_object() {
         let interval = planned.get("interval").unwrap_or(&Value::Null);
         let told = shown(planned.get("announced_at").unwrap_or(&Value::Null), zone);
@@ -86,7 +126,11 @@ pub fn described(outage: &Value, zone: Option<Zone>) -> String {
             put(name, value.to_owned());
         }
     }
-    put("recorded", shown(&outage["recorded_at"], zone));
+    put("recorded", short(&outage["recorded_at"], zone));
+    if let Some(by) = window["state"]["by"].as_str() {
+        let done = if state(window) == "confirmed" { "signed" } else { "taken back" };
+        put(done, format!("by {by}, {}", short(&window["state"]["at"], zone)));
+    }
     if !outage["dispute"].is_null() {
         put("dispute", "its monitors disagree: amend it with a reason before it is signed off".to_owned());
     }
@@ -94,6 +138,30 @@ pub fn described(outage: &Value, zone: Option<Zone>) -> String {
         put("later", "a monitor said something after a person made this version".to_owned());
     }
     text
+}
+
+/// Why an outage is not closed: somebody did so already. None where it goes on, where `version` is not the one that is shown, and
+/// where what it says is the service's to refuse. Planned work that is over early is closed.
+pub fn ended_already(window: &Value, version: i64, zone: Option<Zone>, now: Instant) -> Option<String> {
+    let end = window["end"].as_str().and_then(|text| Instant::parse(text).ok())?;
+    let is_meant = window["version"] == version && state(window) != "retracted";
+    (is_meant && end <= now).then(|| {
+        format!(
+            "it ended at {} already; amend it with --end and --reason if that is wrong: makegood outage amend {} --end ... --reason ...",
+            when::shown(end, zone),
+            window["id"].as_str().unwrap_or_default()
+        )
+    })
+}
+
+/// That a correction took the signature of `before` off, where it was signed; otherwise nothing.
+pub fn unsigned(before: &Value, version: i64) -> String {
+    match before["state"]["by"].as_str() {
+        Some(by) if state(before) == "confirmed" && before["version"] == version => {
+            format!("This takes off the signature of {by}: it moves no money until it is signed again.\n")
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 /// Reads `full`, `degraded:50%` and `delayed:600s`.

@@ -27,6 +27,7 @@ pub mod observation;
 pub mod operator;
 pub mod period;
 pub mod placement;
+pub mod promised;
 pub mod ratio;
 pub mod receipt;
 pub mod reconcile;

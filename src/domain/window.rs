@@ -70,6 +70,14 @@ impl Scope {
         }
     }
 
+    /// The shards that it names.
+    pub fn shards(&self) -> &[String] {
+        match self {
+            Scope::Shards(shards) => shards,
+            Scope::All | Scope::Mailboxes(_) | Scope::List(_) => &[],
+        }
+    }
+
     /// Says what is wrong with the scope, if anything is.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
@@ -332,6 +340,17 @@ impl OutageWindow {
         amended.planned = change.planned.unwrap_or(amended.planned);
         amended.check(now)?;
         Ok(amended)
+    }
+
+    /// Whether `other` differs in nothing but its version, its reason, and who signed it.
+    pub fn says_the_same(&self, other: &OutageWindow) -> bool {
+        let rest = OutageWindow {
+            version: other.version,
+            state: other.state.clone(),
+            reason: other.reason.clone(),
+            ..self.clone()
+        };
+        self.is_retracted() == other.is_retracted() && rest == *other
     }
 
     /// Refuses what cannot have been. Only planned work may lie in the future.

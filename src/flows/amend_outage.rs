@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use sqlx::PgPool;
 
-use super::announce_outage::{AskedScope, PlannedWork, incident, save, seen};
+use super::announce_outage::{AskedScope, PlannedWork, incident, promised, save, seen};
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::domain::window::{Amendment, Capability, Certainty, Impact, Scope, WindowChange};
 use crate::store::{Error, evidence};
@@ -82,7 +82,8 @@ impl AmendOutage {
 }
 
 /// Adds the next version; it is provisional again until it is signed off. Says nothing new and only gives a reason: that is
-/// how a person says that the window stands as it is although the monitors disagree.
+/// how a person says that the window stands as it is although the monitors disagree, or although one said more later. Otherwise
+/// an amendment that changes nothing is refused: it would only take a signature off.
 pub async fn amend_outage(
     pool: &PgPool,
     now: Instant,
@@ -97,13 +98,22 @@ pub async fn amend_outage(
     };
     let recorded_at = evidence::stamp(once.tx(), now).await?;
     let before = seen(once.tx(), id, request.version).await?;
+    let is_same_incident = request.incident.is_none() || request.incident == before.incident;
     let incident = incident(request.incident.as_deref())?.or(before.incident);
     let reason = request.reason.clone();
     let scope = match request.scope.clone() {
         Some(asked) => Some(asked.resolve(once.tx(), request.start.unwrap_or(before.window.start)).await?),
         None => None,
     };
+    if let Some(capability) = &request.capability {
+        promised(once.tx(), capability).await?;
+    }
     let amended = before.window.amend(request.amendment(scope, now)?, &reason, &actor.name, now)?;
+    let is_judged = before.dispute.is_some() || before.later_evidence;
+    if !is_judged && is_same_incident && amended.says_the_same(&before.window) {
+        let detail = "Nothing changes: the outage stands so already. Say what is different.";
+        return Err(Refusal::new(Code::InvalidRequest, detail).into());
+    }
     let action = if amended.is_retracted() { "outage.retract" } else { "outage.amend" };
     let recorded = save(once.tx(), &amended, incident.as_deref(), action, actor, recorded_at, now).await?;
     once.finish(201, &recorded).await

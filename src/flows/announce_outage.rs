@@ -10,13 +10,13 @@ use crate::domain::actor::Actor;
 use crate::domain::ids::{MailboxListId, WindowId};
 use crate::domain::monitors::is_name;
 use crate::domain::observation::About;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Code, FieldError, Refusal};
 use crate::domain::time::{Instant, Interval};
 use crate::domain::window::{
     Announcement, Capability, Certainty, Impact, OutageWindow, Reach, Report, Scope, WindowState,
 };
 use crate::store::windows::Recorder;
-use crate::store::{Error, Tx, evidence, mailbox_lists, monitors, windows};
+use crate::store::{Error, Tx, evidence, mailbox_lists, monitors, shards, terms, windows};
 
 /// An outage by hand.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -98,7 +98,7 @@ impl AskedScope {
     pub(super) async fn resolve(self, tx: &mut Tx, start: Instant) -> Result<Scope, Error> {
         match self {
             AskedScope::All => Ok(Scope::All),
-            AskedScope::Shards(shards) => Ok(Scope::Shards(shards)),
+            AskedScope::Shards(shards) => registered(tx, Scope::Shards(shards)).await,
             AskedScope::List(list) => match mailbox_lists::find(tx, list).await? {
                 Some(_) => Ok(Scope::List(list)),
                 None => {
@@ -117,6 +117,29 @@ impl AskedScope {
             }
         }
     }
+}
+
+/// The scope, if its shards are registered: an outage of one that is not would hit nobody, and nobody would be told.
+async fn registered(tx: &mut Tx, scope: Scope) -> Result<Scope, Error> {
+    scope.check().map_err(|why| Refusal::field("/scope", why))?;
+    let register = shards::known(tx).await?;
+    let unknown = scope.shards().iter().enumerate().filter(|(_, shard)| !register.is_known(shard));
+    let error = |(at, shard): (usize, &String)| FieldError {
+        pointer: format!("/scope/shards/{at}"),
+        message: register.refusal(shard),
+    };
+    let errors: Vec<FieldError> = unknown.take(20).map(error).collect();
+    if errors.is_empty() { Ok(scope) } else { Err(Refusal::invalid(errors).into()) }
+}
+
+/// Refuses a capability that no terms know: no sum would count the outage.
+pub(super) async fn promised(tx: &mut Tx, capability: &Capability) -> Result<(), Error> {
+    capability.check().map_err(|why| Refusal::field("/capability", why))?;
+    let promised = terms::promised(tx).await?;
+    if promised.is_known(capability) {
+        return Ok(());
+    }
+    Err(Refusal::field("/capability", promised.refusal(capability)).into())
 }
 
 fn full() -> Impact {
@@ -193,6 +216,7 @@ async fn window(
         .ok_or_else(|| Refusal::field("/start", "say when it began"))?;
     let end = request.end.or(planned.map(|planned| planned.interval.end()));
     let report = Report { source: actor.name.clone(), start, end, correction: None };
+    promised(tx, &request.capability).await?;
     let window = OutageWindow {
         id,
         version: 1,
@@ -249,12 +273,16 @@ pub(super) async fn save(
     stored.ok_or_else(|| Error::Corrupt(format!("outage_window {} cannot be read back", window.id)))
 }
 
-/// The latest version, which must be the one that the caller saw.
+/// The latest version, which must be the one that the caller saw, and an outage of its own still.
 pub(super) async fn seen(tx: &mut Tx, id: WindowId, version: i32) -> Result<windows::Recorded, Error> {
     let latest = windows::latest(tx, id).await?.ok_or_else(|| Refusal::not_found("outage", &id.to_string()))?;
     if latest.window.version != version {
         let detail = format!("You saw version {version}; the outage is at {}. Read it again.", latest.window.version);
-        return Err(Refusal::new(crate::domain::refusal::Code::VersionConflict, detail).into());
+        return Err(Refusal::new(Code::VersionConflict, detail).into());
+    }
+    if let Some(whole) = windows::part_of(tx, &latest).await? {
+        let detail = format!("This outage is part of {whole} now.");
+        return Err(Refusal::new(Code::WrongState, detail).into());
     }
     Ok(latest)
 }

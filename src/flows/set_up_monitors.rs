@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use super::refold::{Changed, ChangedWindow, Evidence, groups_of, record, refold_in};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
-use crate::domain::monitors::{Group, Monitors};
+use crate::domain::monitors::{Group, Monitors, Rule};
 use crate::domain::observation::About;
 use crate::domain::time::Instant;
-use crate::store::{Error, Tx, evidence, monitors, observations};
+use crate::store::{Error, Tx, evidence, monitors, observations, shards, terms};
 
 /// How much of the document was news, and what it changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -63,6 +63,7 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     }
     let is_news = set_up != SetUp::default();
     set_up.warnings = document.warnings();
+    set_up.warnings.extend(unknown(&mut tx, document).await?);
     if !is_news {
         return Ok(set_up);
     }
@@ -87,6 +88,28 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
     record(&mut tx, actor, "monitors.set_up", "monitors", detail, now).await?;
     tx.commit().await?;
     Ok(set_up)
+}
+
+/// The shards and capabilities of the document that nothing else knows yet: an outage of one hits nobody, or counts nowhere.
+async fn unknown(tx: &mut Tx, document: &Monitors) -> Result<Vec<String>, Error> {
+    let register = shards::known(tx).await?;
+    let promised = terms::promised(tx).await?;
+    let mut warnings = Vec::new();
+    for component in &document.components {
+        let unknown = component.scope.shards().iter().filter(|shard| !register.is_known(shard));
+        warnings.extend(unknown.map(|shard| format!("component {:?}: {}", component.name, register.refusal(shard))));
+        let unknown = component.capabilities.iter().filter(|one| !promised.is_known(one));
+        warnings.extend(unknown.map(|one| format!("component {:?}: {}", component.name, promised.refusal(one))));
+    }
+    for entry in &document.rules {
+        let named = match &entry.means {
+            Rule::Outage(rule) => rule.capability.as_ref(),
+            Rule::Heartbeat | Rule::Ignored => None,
+        };
+        let unknown = named.filter(|one| !promised.is_known(one));
+        warnings.extend(unknown.map(|one| format!("alert {:?}: {}", entry.alertname, promised.refusal(one))));
+    }
+    Ok(warnings)
 }
 
 /// Folds again what sources said by themselves, after a shard became known. The evidence stamp `recorded_at` must be held.

@@ -1,6 +1,6 @@
 //! Doors for incidents: listed, shown with what is at stake, named and ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, State};
 use base64::Engine;
@@ -13,7 +13,7 @@ use super::outages::as_seen_by;
 use super::problem::ProblemBody;
 use super::{App, Caller, Keyed, Problem, Query, limit};
 use crate::domain::actor::Role;
-use crate::domain::ids::WindowId;
+use crate::domain::ids::{AccountId, WindowId};
 use crate::domain::incident::{self, Ends};
 use crate::domain::money::{Currency, Money};
 use crate::domain::period::Month;
@@ -88,8 +88,18 @@ pub struct IncidentBody {
     pub accounts_looked_at: usize,
     /// Those for which no sum could be begun, such as for missing terms.
     pub accounts_without_sum: usize,
-    /// By plan.
+    /// Why not, and of how many. An account may be counted under several.
+    pub why_without_sum: Vec<WithoutSum>,
+    /// By plan. It is of all outages of the period, but for `because_of_it`.
     pub at_stake: Vec<PlanStake>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WithoutSum {
+    /// `terms_missing:` and the plan, `subscription_changed`, or `no_subscription`.
+    #[schema(example = "terms_missing:business")]
+    pub why: String,
+    pub accounts: usize,
 }
 
 /// What an incident comes to for the accounts of one plan that were looked at.
@@ -188,6 +198,7 @@ pub async fn record(
         (status = 200, description = "The incident", body = IncidentBody),
         (status = 403, description = "Not staff", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such incident", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The operator is not set up yet", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn get(
@@ -222,6 +233,7 @@ pub async fn get(
         period: stake.period,
         accounts_looked_at: touched.first.len(),
         accounts_without_sum: stake.without_sum,
+        why_without_sum: stake.why,
         at_stake: stake.by_plan,
     }))
 }
@@ -229,6 +241,7 @@ pub async fn get(
 struct Staked {
     period: Month,
     without_sum: usize,
+    why: Vec<WithoutSum>,
     by_plan: Vec<PlanStake>,
 }
 
@@ -236,7 +249,7 @@ struct Staked {
 async fn stake(
     conn: &mut PgConnection,
     held: &[OutageWindow],
-    affected: &[crate::domain::ids::AccountId],
+    affected: &[AccountId],
     now: Instant,
 ) -> Result<Staked, Error> {
     let operator = operator::get(conn).await?;
@@ -246,12 +259,20 @@ async fn stake(
     let shared = Evidence::load(conn, &operator, period, recorded_as_of, now).await?;
     let known = accounts::latest_of(conn, affected).await?;
     let batch: Vec<_> = known.into_values().collect();
-    let mut without_sum = 0;
+    let mut without_sum = BTreeSet::new();
+    let mut why: BTreeMap<String, BTreeSet<AccountId>> = BTreeMap::new();
     let mut touched = Vec::new();
+    let mut silent: BTreeSet<AccountId> = affected.iter().copied().collect();
     for one in inputs::load(conn, &shared, &batch).await? {
+        silent.remove(&one.account);
         match one.inputs {
             Some(inputs) => touched.push(incident::Touched { plan: one.plan, inputs }),
-            None => without_sum += 1,
+            None => {
+                without_sum.insert(one.account);
+                for blocker in one.blockers {
+                    why.entry(blocker).or_default().insert(one.account);
+                }
+            }
         }
     }
     let ids: Vec<WindowId> = held.iter().map(|window| window.id).collect();
@@ -272,5 +293,10 @@ async fn stake(
             accounts_stepping_up: stake.next.map(|next| next.accounts),
         });
     }
-    Ok(Staked { period, without_sum, by_plan })
+    if !silent.is_empty() {
+        without_sum.extend(&silent);
+        why.insert("no_subscription".to_owned(), silent);
+    }
+    let why = why.into_iter().map(|(why, accounts)| WithoutSum { why, accounts: accounts.len() }).collect();
+    Ok(Staked { period, without_sum: without_sum.len(), why, by_plan })
 }

@@ -64,6 +64,9 @@ pub struct OutagePage {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OutageHistory {
     pub latest: Recorded,
+    /// The outage that it became part of, where it did: its alerts turned out to be of that one.
+    #[schema(value_type = Option<Uuid>)]
+    pub part_of: Option<WindowId>,
     /// The first version first.
     pub versions: Vec<Recorded>,
 }
@@ -157,8 +160,9 @@ pub async fn get_outage(
     let latest = latest.ok_or_else(|| Refusal::not_found("outage", &id.to_string()))?;
     let mut versions = windows::versions(&mut conn, id).await?;
     versions.retain(|one| query.as_recorded_at.is_none_or(|at| one.recorded_at <= at));
+    let part_of = windows::part_of(&mut conn, &latest).await?;
     let versions = versions.into_iter().map(|one| as_seen_by(actor, one)).collect();
-    Ok(Body(OutageHistory { latest: as_seen_by(actor, latest), versions }))
+    Ok(Body(OutageHistory { latest: as_seen_by(actor, latest), part_of, versions }))
 }
 
 /// Correct an outage, with a reason. The earlier version can still be asked for.

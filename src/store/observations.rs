@@ -250,6 +250,23 @@ pub async fn windows_of(
         .collect()
 }
 
+/// The window that the evidence of `window` is for now, where that is another: it became part of that one.
+pub async fn joined(conn: &mut PgConnection, window: WindowId) -> Result<Option<WindowId>, Error> {
+    let found: Option<Uuid> = sqlx::query_scalar(
+        r"SELECT latest.window_id
+          FROM (SELECT DISTINCT ON (link.source, link.fingerprint, link.starts_at) link.window_id, link.recorded_at
+                FROM observation_window was JOIN observation_window link USING (source, fingerprint, starts_at)
+                WHERE was.window_id = $1 AND link.capability IN ('', was.capability)
+                ORDER BY link.source, link.fingerprint, link.starts_at, link.recorded_at DESC) latest
+          WHERE latest.window_id <> $1
+          ORDER BY latest.recorded_at DESC, latest.window_id LIMIT 1",
+    )
+    .bind(window.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(WindowId))
+}
+
 /// Records that `keys` are evidence for `window`, as far as they speak of `capability`, from now on.
 pub async fn link(
     conn: &mut PgConnection,

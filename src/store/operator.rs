@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::Error;
 use crate::domain::operator::Operator;
+use crate::domain::refusal::{Code, Refusal};
 
 /// The settings; none in a database that nobody has set up yet.
 pub async fn find(conn: &mut PgConnection) -> Result<Option<Operator>, Error> {
@@ -15,9 +16,10 @@ pub async fn find(conn: &mut PgConnection) -> Result<Option<Operator>, Error> {
         .map_err(|error| Error::Corrupt(format!("operator.settings cannot be read: {error}")))
 }
 
-/// The settings, which every journey with money needs.
+/// The settings, which every journey with money needs; refuses where nobody has set the operator up.
 pub async fn get(conn: &mut PgConnection) -> Result<Operator, Error> {
-    find(conn).await?.ok_or_else(|| Error::Corrupt("operator has no row: set the operator up first".into()))
+    let why = "There is no currency and no time zone yet: set the operator up first: makegood operator operator.yaml";
+    find(conn).await?.ok_or_else(|| Refusal::new(Code::WrongState, why).into())
 }
 
 pub async fn put(conn: &mut PgConnection, operator: &Operator) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::Error;
 use super::evidence::instant;
+use crate::domain::promised::Promised;
 use crate::domain::terms::Terms;
 use crate::domain::time::{Instant, Interval};
 
@@ -137,6 +138,15 @@ pub async fn find(conn: &mut PgConnection, plan: &str, version: i32) -> Result<O
 /// The names of all plans that have terms, approved or not.
 pub async fn plans(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
     Ok(sqlx::query_scalar(r"SELECT plan FROM plan ORDER BY plan").fetch_all(conn).await?)
+}
+
+/// What the terms of all plans name, those of the past and those that nobody has approved yet too.
+pub async fn promised(conn: &mut PgConnection) -> Result<Promised, Error> {
+    let names: Vec<String> =
+        sqlx::query_scalar(r"SELECT DISTINCT jsonb_path_query(body, '$.**.capabilities[*]') #>> '{}' FROM terms")
+            .fetch_all(conn)
+            .await?;
+    Ok(names.into_iter().collect())
 }
 
 /// Every version of a plan's terms, the newest first.

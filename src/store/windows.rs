@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Error, evidence};
+use super::{Error, evidence, observations};
 use crate::domain::ids::WindowId;
 use crate::domain::observation::About;
 use crate::domain::time::{Instant, Interval};
@@ -94,6 +94,14 @@ pub async fn insert_note(
 /// The latest version of one window.
 pub async fn latest(conn: &mut PgConnection, id: WindowId) -> Result<Option<Recorded>, Error> {
     Ok(latest_of(conn, &[id]).await?.pop())
+}
+
+/// The window that this one became part of, where it did: its sources' alerts turned out to be of one outage.
+pub async fn part_of(conn: &mut PgConnection, one: &Recorded) -> Result<Option<WindowId>, Error> {
+    if !one.by_machine || !one.window.is_retracted() {
+        return Ok(None);
+    }
+    observations::joined(conn, one.window.id).await
 }
 
 /// The latest versions of several windows, by id. Ids that are not known are left out.

@@ -267,6 +267,7 @@ pub async fn window(pool: &PgPool, name: &str, shard: &str, start: Instant, end:
         note: None,
         origin: None,
     };
+    register(pool, &[json!({ "shard": shard })], now).await;
     let sefa = staff("sefa", Role::Operations);
     let entered = announce_outage(pool, now, &sefa, &key(name), request).await.unwrap();
     let id = WindowId(body(&entered)["window"]["id"].as_str().unwrap().parse().unwrap());
