@@ -124,6 +124,7 @@ fn log(rng: &mut Rng) -> Vec<Message> {
 /// Delivers messages in pieces of odd sizes. A heartbeat counts from when it came, so it travels alone.
 async fn deliver(pool: &PgPool, messages: &[&Message], rng: &mut Rng) {
     let mut waiting: [Vec<&Value>; 3] = Default::default();
+    let mut room = rng.usize(1..1_000);
     for message in messages {
         if message.at < over() {
             take(pool, message.source, message.at, &[&message.alert]).await;
@@ -131,8 +132,9 @@ async fn deliver(pool: &PgPool, messages: &[&Message], rng: &mut Rng) {
         }
         let group = &mut waiting[message.source];
         group.push(&message.alert);
-        if group.len() >= rng.usize(1..400) {
+        if group.len() >= room {
             take(pool, message.source, message.at, &std::mem::take(group)).await;
+            room = rng.usize(1..1_000);
         }
     }
     for (source, group) in waiting.into_iter().enumerate() {
