@@ -168,28 +168,14 @@ async fn send(args: &ImportArgs, mapping: &FileMapping, path: &Path, noun: Noun)
     let server = (args.url.as_str(), args.token.as_str());
     let answer = ingest::send(server, noun, FileFormat::Ndjson, args.dry_run, stream::iter(pieces)).await?;
     print!("{}: {}", mapping.file, ingest::said(&answer));
-    let money = &answer.body["money"];
-    if let Some(totals) = money["totals"].as_array() {
-        println!(
-            "{}: {} of {} accounts looked at would be due something else{}",
-            mapping.file,
-            money["changed"],
-            money["looked_at"],
-            totals.iter().map(changed).collect::<String>()
-        );
+    if let Some(money) = ingest::money(&answer.body) {
+        println!("{}: {money}", mapping.file);
     }
     Ok(match answer.status {
         200..=299 => 0,
         401 | 403 => 4,
         _ => 1,
     })
-}
-
-fn changed(total: &Value) -> String {
-    let money = |of: &str| {
-        format!("{} {}", total[of]["currency"].as_str().unwrap_or(""), total[of]["amount"].as_str().unwrap_or(""))
-    };
-    format!("; due before {}, after {}", money("before"), money("after"))
 }
 
 /// Enters outages one by one, each with an origin made of what it says, so that whoever sends the file again enters none twice. They

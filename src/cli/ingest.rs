@@ -146,7 +146,10 @@ pub async fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         println!("{}", answer.body);
     } else {
-        print!("{}{}", said(&answer), money(&answer.body));
+        print!("{}", said(&answer));
+        if let Some(money) = money(&answer.body) {
+            println!("{money}");
+        }
     }
     Ok(match answer.status {
         200..=299 => ExitCode::SUCCESS,
@@ -213,20 +216,20 @@ pub(super) fn said(answer: &Answer) -> String {
     text
 }
 
-/// What a dry run says that the file would change in money; nothing where it says nothing.
-fn money(body: &Value) -> String {
+/// What a dry run says that the file would change in money; none where it was no dry run, or no sum could be looked at.
+pub fn money(body: &Value) -> Option<String> {
     let money = &body["money"];
-    let Some(totals) = money["totals"].as_array() else { return String::new() };
+    let totals = money["totals"].as_array().filter(|_| money["looked_at"] != 0)?;
     let sum = |sum: &Value| {
         format!("{} {}", sum["currency"].as_str().unwrap_or_default(), sum["amount"].as_str().unwrap_or_default())
     };
     let due = |total: &Value| format!("; due before {}, after {}", sum(&total["before"]), sum(&total["after"]));
-    format!(
-        "{} of {} accounts looked at would be due something else{}\n",
+    Some(format!(
+        "{} of {} accounts looked at would be due something else{}",
         money["changed"],
         money["looked_at"],
         totals.iter().map(due).collect::<String>()
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -253,9 +256,10 @@ mod tests {
                 }],
             },
         });
-        let said = "1 of 2 accounts looked at would be due something else; due before NZD 0.00, after NZD 3.13\n";
-        assert_eq!(money(&body), said);
-        assert_eq!(money(&json!({ "lines": 1 })), "", "a file that was recorded says no money");
+        let said = "1 of 2 accounts looked at would be due something else; due before NZD 0.00, after NZD 3.13";
+        assert_eq!(money(&body).as_deref(), Some(said));
+        assert_eq!(money(&json!({ "lines": 1 })), None, "a file that was recorded says no money");
+        assert_eq!(money(&json!({ "money": { "changed": 0, "looked_at": 0, "totals": [] } })), None);
     }
 
     #[test]
