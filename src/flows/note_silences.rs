@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::refold::{Evidence, record, refold_in, touched_by_silence};
+use super::refold::{Evidence, record, refold_all, touched_by_silence};
 use super::system_actor;
 use crate::domain::monitors::Source;
 use crate::domain::time::{Instant, SECOND};
@@ -34,9 +34,8 @@ pub async fn note_silences(pool: &PgPool, now: Instant) -> Result<usize, Error> 
         let detail = json!({ "since": since, "silent": is_silent });
         record(&mut tx, &actor, "source.silence", &source.name, detail, now).await?;
         let evidence = Evidence { mapping: &mapping, by: &source.name, actor: &actor, recorded_at, now };
-        for group in touched_by_silence(&mut tx, &mapping, source).await? {
-            refold_in(&mut tx, &evidence, &group, &BTreeSet::new()).await?;
-        }
+        let groups = touched_by_silence(&mut tx, &mapping, source).await?;
+        refold_all(&mut tx, &evidence, groups, &BTreeSet::new()).await?;
     }
     tx.commit().await?;
     Ok(noted)

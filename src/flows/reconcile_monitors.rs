@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use super::refold::{Evidence, groups_of, record, refold_in, touched_by_silence};
+use super::refold::{Evidence, groups_of, record, refold_all, touched_by_silence};
 use super::system_actor;
 use crate::domain::ask::{self, Ask, Series};
 use crate::domain::monitors::{Mapping, Meaning, Source};
@@ -240,10 +240,7 @@ pub async fn reconcile_monitors(
     }
     let actor = system_actor("ask");
     let evidence = Evidence { mapping: &mapping, by: source, actor: &actor, recorded_at, now };
-    let mut windows = 0;
-    for group in groups {
-        windows += refold_in(&mut tx, &evidence, &group, &stored).await?.windows.len();
-    }
+    let windows = refold_all(&mut tx, &evidence, groups, &stored).await?.windows.len();
     let found = Found { observations: stored.len(), heartbeats: beats.len(), windows };
     if found.observations > 0 {
         let detail = json!({

@@ -59,9 +59,24 @@ pub(super) struct Changed {
     pub conflicts: BTreeSet<WindowId>,
 }
 
-/// Folds everything that is known of `group` and writes what changes. `news` are the observations that are new: those that
-/// belong to a window that a person made are conflicts.
-pub(super) async fn refold_in(
+/// Folds everything that is known of each of `groups` and writes what changes. `news` are the observations that are new: those
+/// that belong to a window that a person made are conflicts.
+pub(super) async fn refold_all(
+    tx: &mut Tx,
+    evidence: &Evidence<'_>,
+    groups: BTreeSet<Group>,
+    news: &BTreeSet<ObservationKey>,
+) -> Result<Changed, Error> {
+    let mut all = Changed::default();
+    for group in groups {
+        let changed = refold(tx, evidence, &group, news).await?;
+        all.windows.extend(changed.windows);
+        all.conflicts.extend(changed.conflicts);
+    }
+    Ok(all)
+}
+
+async fn refold(
     tx: &mut Tx,
     evidence: &Evidence<'_>,
     group: &Group,
@@ -72,8 +87,9 @@ pub(super) async fn refold_in(
     let keys = statements.iter().map(|one| &one.key);
     let links = observations::windows_of(tx, keys, &group.capability).await?;
     let linked: BTreeSet<WindowId> = links.values().copied().collect();
-    let mut standing = standing(tx, &linked).await?;
-    standing.extend(windows::about(tx, &group.about).await?.into_iter().map(stands));
+    let mut known = latest(tx, &linked).await?;
+    known.extend(windows::about(tx, &group.about).await?);
+    let mut standing: BTreeMap<WindowId, Standing> = known.iter().map(stands).collect();
     let judged = |key: &ObservationKey| {
         links.get(key).filter(|id| standing.get(*id).is_some_and(|one: &Standing| !one.by_machine)).copied()
     };
@@ -88,14 +104,18 @@ pub(super) async fn refold_in(
     let liveness = heartbeats::liveness(tx, names, mapping).await?;
     let folded = fold(&question, &open, &liveness, |at| mapping.verdict(&group.about, at));
     let missing: BTreeSet<WindowId> = folded.iter().map(|one| one.id).filter(|id| !standing.contains_key(id)).collect();
-    standing.extend(self::standing(tx, &missing).await?);
+    let missing = latest(tx, &missing).await?;
+    standing.extend(missing.iter().map(stands));
+    known.extend(missing);
+    let incidents: BTreeMap<WindowId, &str> =
+        known.iter().filter_map(|one| Some((one.window.id, one.incident.as_deref()?))).collect();
     let scope = |at| mapping.scope_of(&group.about, at).ok();
     let plan = reconcile(group, &folded, &standing, &links, scope, evidence.by, evidence.now);
 
     let mut changed = Changed { windows: Vec::new(), conflicts: contested };
     changed.conflicts.extend(plan.conflicts);
     for window in &plan.versions {
-        save(tx, evidence, window).await?;
+        save(tx, evidence, window, incidents.get(&window.id).copied()).await?;
         changed.windows.push(ChangedWindow {
             id: window.id,
             version: window.version,
@@ -150,19 +170,23 @@ pub(super) async fn touched_by_silence(
     Ok(groups)
 }
 
-async fn standing(tx: &mut Tx, ids: &BTreeSet<WindowId>) -> Result<BTreeMap<WindowId, Standing>, Error> {
+async fn latest(tx: &mut Tx, ids: &BTreeSet<WindowId>) -> Result<Vec<windows::Recorded>, Error> {
     let ids: Vec<WindowId> = ids.iter().copied().collect();
-    Ok(windows::latest_of(tx, &ids).await?.into_iter().map(stands).collect())
+    windows::latest_of(tx, &ids).await
 }
 
-fn stands(one: windows::Recorded) -> (WindowId, Standing) {
-    (one.window.id, Standing { window: one.window, by_machine: one.by_machine })
+fn stands(one: &windows::Recorded) -> (WindowId, Standing) {
+    (one.window.id, Standing { window: one.window.clone(), by_machine: one.by_machine })
 }
 
-async fn save(tx: &mut Tx, evidence: &Evidence<'_>, window: &OutageWindow) -> Result<(), Error> {
-    let incident = windows::latest(tx, window.id).await?.and_then(|before| before.incident);
+async fn save(
+    tx: &mut Tx,
+    evidence: &Evidence<'_>,
+    window: &OutageWindow,
+    incident: Option<&str>,
+) -> Result<(), Error> {
     let recorder = Recorder::Machine(evidence.by);
-    windows::insert_version(tx, window, incident.as_deref(), evidence.recorded_at, recorder).await?;
+    windows::insert_version(tx, window, incident, evidence.recorded_at, recorder).await?;
     let action = match &window.state {
         WindowState::Provisional | WindowState::Confirmed { .. } => "outage.observe",
         WindowState::Retracted { .. } => "outage.join",

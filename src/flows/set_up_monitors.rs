@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::refold::{Changed, ChangedWindow, Evidence, groups_of, record, refold_in};
+use super::refold::{Changed, ChangedWindow, Evidence, groups_of, record, refold_all};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Group, Monitors, Rule};
@@ -79,7 +79,7 @@ pub async fn set_up_monitors(pool: &PgPool, now: Instant, actor: &Actor, documen
         groups.extend(watched.flat_map(|about| mapping.silent_groups(&about)));
     }
     let evidence = Evidence { mapping: &mapping, by: "rules", actor, recorded_at, now };
-    let changed = refold_all(&mut tx, &evidence, groups).await?;
+    let changed = refold_all(&mut tx, &evidence, groups, &BTreeSet::new()).await?;
     set_up.windows = changed.windows;
     set_up.conflicts = changed.conflicts.into_iter().collect();
     let detail = json!({
@@ -122,20 +122,10 @@ pub(super) async fn replay_said(
     let mapping = monitors::mapping(tx).await?;
     let evidence = Evidence { mapping: &mapping, by: "shards", actor, recorded_at, now };
     let groups = said(tx).await?;
-    refold_all(tx, &evidence, groups).await
+    refold_all(tx, &evidence, groups, &BTreeSet::new()).await
 }
 
 /// What sources ever said by themselves.
 async fn said(tx: &mut Tx) -> Result<BTreeSet<Group>, Error> {
     Ok(observations::everything_said(tx).await?.into_iter().map(Group::from).collect())
-}
-
-async fn refold_all(tx: &mut Tx, evidence: &Evidence<'_>, groups: BTreeSet<Group>) -> Result<Changed, Error> {
-    let mut all = Changed::default();
-    for group in groups {
-        let changed = refold_in(tx, evidence, &group, &BTreeSet::new()).await?;
-        all.windows.extend(changed.windows);
-        all.conflicts.extend(changed.conflicts);
-    }
-    Ok(all)
 }

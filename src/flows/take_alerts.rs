@@ -10,7 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use super::refold::{ChangedWindow, Evidence, heard, record, refold_in};
+use super::refold::{ChangedWindow, Evidence, heard, record, refold_all};
 use crate::domain::actor::Actor;
 use crate::domain::ids::WindowId;
 use crate::domain::monitors::{Meaning, is_name};
@@ -178,13 +178,9 @@ pub async fn take_alerts_received(
         groups.extend(heard(&mut tx, &mapping, source, received_at, recorded_at).await?);
     }
     let evidence = Evidence { mapping: &mapping, by: source, actor, recorded_at, now };
-    let mut conflicts = BTreeSet::new();
-    for group in groups {
-        let changed = refold_in(&mut tx, &evidence, &group, &stored).await?;
-        taken.windows.extend(changed.windows);
-        conflicts.extend(changed.conflicts);
-    }
-    taken.conflicts = conflicts.into_iter().collect();
+    let changed = refold_all(&mut tx, &evidence, groups, &stored).await?;
+    taken.windows = changed.windows;
+    taken.conflicts = changed.conflicts.into_iter().collect();
     taken.rejected = rejected;
     if !stored.is_empty() {
         let detail = json!({
