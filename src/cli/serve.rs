@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::database::{self, DatabaseArgs, Opened};
 use crate::clock::Clock;
+use crate::failpoint;
 use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
 use crate::http::{App, health, listener, router};
 use crate::jobs;
@@ -49,6 +50,7 @@ pub struct ServeArgs {
 }
 
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    warn_of_fail_points()?;
     let opened = database::open(&args.database).await?;
     check(&opened).await?;
     let config = match &args.issuers {
@@ -68,6 +70,18 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
     eprintln!("stopping: requests under way are finished first");
     serving.stop().await;
     opened.pool.close().await;
+    Ok(())
+}
+
+/// A build that can be stopped in the middle of moving money says so.
+fn warn_of_fail_points() -> anyhow::Result<()> {
+    let armed = failpoint::check().map_err(anyhow::Error::msg)?;
+    if failpoint::BUILT_IN {
+        eprintln!("THIS BUILD HAS FAIL POINTS: it is for tests, and never for a customer's money. Serve with a release build.");
+    }
+    if let Some(point) = armed {
+        eprintln!("THE FAIL POINT {point} IS ARMED: this process will stop there and never go on.");
+    }
     Ok(())
 }
 

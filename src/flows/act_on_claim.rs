@@ -13,6 +13,7 @@ use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::{Error, Tx, audit, claims, credits, lock_account, operator};
 
 /// What goes with an action; which fields are needed depends on it.
@@ -148,17 +149,20 @@ async fn save(
     actor: &Actor,
     now: Instant,
 ) -> Result<Acted, Error> {
+    failpoint::reach("act.before_save").await;
     if !claims::save(tx, after, before.version).await? {
         return Err(
             Refusal::new(Code::VersionConflict, "Somebody else moved this claim just now. Read it again.").into()
         );
     }
+    failpoint::reach("act.after_save").await;
     let amount = match action {
         Action::Approve { amount, .. } | Action::Recommend { amount, .. } => Some(*amount),
         Action::Agree => after.decision.as_ref().map(|decision| decision.opinion.amount),
         Action::SendBack { .. } | Action::Reject { .. } | Action::Undo | Action::Withdraw => None,
     };
     claims::record(tx, after, action.name(), actor, amount, now).await?;
+    failpoint::reach("act.after_record").await;
     audit::record(
         tx,
         &audit::Entry {
@@ -173,6 +177,7 @@ async fn save(
         },
     )
     .await?;
+    failpoint::reach("act.after_audit").await;
     Ok(Acted {
         id: after.reference.clone(),
         state: after.state,

@@ -16,6 +16,7 @@ use crate::domain::ids::{AccountId, CreditId};
 use crate::domain::money::{Money, MoneyError};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::{Credit, Entry};
 use crate::store::feed::NewAnswer;
 use crate::store::{Error, credits, feed};
@@ -141,9 +142,13 @@ pub async fn answer_credits(
         };
         taken.push(AnswerTaken { credit: item.credit.clone(), result, detail });
     }
+    failpoint::reach("answer.before_answers").await;
     feed::insert_answers(&mut tx, &answers, consumer, now).await?;
+    failpoint::reach("answer.after_answers").await;
     credits::post(&mut tx, &entries).await?;
+    failpoint::reach("answer.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("answer.after_commit").await;
     let count = |result| taken.iter().filter(|one| one.result == result).count();
     Ok(AnswersTaken {
         recorded: count(AnswerResult::Recorded),

@@ -9,6 +9,7 @@ use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::{Addressee, Credit};
 use crate::store::runs::{ItemOutcome, Run, RunItem, RunState};
 use crate::store::{Error, audit, credits, operator, runs};
@@ -34,6 +35,7 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     let items = runs::items_after(&mut tx, id, Some(ItemOutcome::Credit), run.applied_through, BATCH).await?;
     let Some(last) = items.last().map(|item| item.account) else {
         finish(&mut tx, run, now).await?;
+        failpoint::reach("apply_run.before_end").await;
         tx.commit().await?;
         return Ok(Step::Done);
     };
@@ -50,15 +52,21 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
             Ok(ToIssue { credit: credit(&run, item, &addressee, &operator, now)?, addressee, claim_reference: None })
         })
         .collect::<Result<_, Error>>()?;
+    failpoint::reach("apply_run.before_issue").await;
     let issued = issue_in(&mut tx, &wanted).await?;
+    failpoint::reach("apply_run.after_issue").await;
     runs::save(&mut tx, &Run { applied_through: Some(last), ..run }).await?;
+    failpoint::reach("apply_run.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("apply_run.after_commit").await;
     Ok(Step::Issued(issued))
 }
 
 async fn finish(tx: &mut crate::store::Tx, run: Run, now: Instant) -> Result<(), Error> {
     let applied = Run { state: RunState::Applied, applied_at: Some(now), ..run };
+    failpoint::reach("apply_run.before_finish").await;
     runs::save(tx, &applied).await?;
+    failpoint::reach("apply_run.after_finish").await;
     audit::record(
         tx,
         &audit::Entry {

@@ -14,6 +14,7 @@ use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
 use crate::domain::money::Money;
 use crate::domain::time::Instant;
+use crate::failpoint;
 
 /// A credit as it is issued.
 #[derive(Clone, Debug)]
@@ -162,9 +163,13 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     if entries.is_empty() {
         return Ok(());
     }
+    failpoint::reach("post.before_heads").await;
     let first = advance_heads(conn, entries).await?;
+    failpoint::reach("post.after_heads").await;
     let transfers = insert_transfers(conn, entries).await?;
+    failpoint::reach("post.after_transfers").await;
     let audits = insert_audits(conn, entries).await?;
+    failpoint::reach("post.after_audits").await;
     let mut next = first;
     let mut sequence = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -200,6 +205,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     .bind(entries.iter().map(|entry| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
+    failpoint::reach("post.after_outbox").await;
     Ok(())
 }
 
