@@ -113,7 +113,8 @@ struct Armed {
 
 fn parse(text: &str) -> Result<Armed, String> {
     let mut parts = text.split(':');
-    let point = parts.next().filter(|name| ALL.contains(name)).ok_or_else(|| format!("{text:?} names no fail point"))?;
+    let point =
+        parts.next().filter(|name| ALL.contains(name)).ok_or_else(|| format!("{text:?} names no fail point"))?;
     let time = match parts.next() {
         None => 1,
         Some(number) => number

@@ -6,15 +6,23 @@ mod support;
 mod doors;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/stoppable.rs"]
+mod stoppable;
 #[path = "support/world.rs"]
 mod world;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use doors::{Doors, doors};
+use makegood::domain::actor::Role;
+use makegood::domain::operator::Operator;
+use makegood::store::{operator, oracle};
 use serde_json::{Value, json};
 use server::Server;
 use sqlx::PgPool;
+use stoppable::Stoppable;
 use support::{TestDatabase, is_skipped};
 use world::*;
 
@@ -194,4 +202,102 @@ async fn a_claim_whose_server_is_killed_is_filed_once_and_its_key_gets_the_same_
 
 async fn claims(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM claim").fetch_one(pool).await.unwrap()
+}
+
+/// Posts until the answer is a success: what could not be reached, was refused for now or is still in flight is sent again, with the
+/// same key. Anything else ends the test.
+async fn insist(http: &reqwest::Client, url: &str, token: &str, key: &str, body: &Value) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let request = http.post(url).bearer_auth(token).header("idempotency-key", key);
+        let sent = request.header("content-type", "application/json").body(body.to_string()).send().await;
+        let (status, text) = match sent {
+            Ok(response) => (response.status().as_u16(), response.text().await.unwrap_or_default()),
+            Err(error) => (0, error.to_string()),
+        };
+        match status {
+            200 | 201 => return serde_json::from_str(&text).unwrap(),
+            0 | 503 => {}
+            409 if text.contains("idempotency_in_flight") => {}
+            other => panic!("{url} answered {other}: {text}"),
+        }
+        assert!(Instant::now() < deadline, "{url} never succeeds: {text}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_database_is_killed_under_load() {
+    if is_skipped("nothing_acknowledged_is_lost_when_the_database_is_killed_under_load") {
+        return;
+    }
+    const WRITERS: usize = 8;
+    let postgres = Stoppable::start().await;
+    let pool = PgPool::connect_lazy(&postgres.url_app).unwrap();
+    furnish(&pool, WRITERS).await;
+    let settings = Operator { hold_seconds: 0, ..settings() };
+    operator::put(&mut pool.acquire().await.unwrap(), &settings).await.unwrap();
+    let doors = doors(&pool, november(20)).await;
+    let issuers = ["--issuers".as_ref(), doors.issuers_file.as_os_str()];
+    let server = Server::start(&postgres.url_app, &doors.folder, "127.0.0.1:0", &issuers);
+    let (acknowledged, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let (acknowledged, stop, url) = (acknowledged.clone(), stop.clone(), server.url.clone());
+        let (hana, mere) = (doors.customer("hana", &[&reference(writer)]), doors.staff("mere", Role::Agent));
+        writers.push(tokio::spawn(async move {
+            let http = reqwest::Client::new();
+            for round in 0.. {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                let name = format!("{writer}-{round}");
+                let asked = json!({
+                    "account": reference(writer), "ground": "cost_more", "incident": format!("INC-{name}"),
+                    "words": "We paid demurrage on two containers because no notice reached us.",
+                });
+                let filed = insist(&http, &format!("{url}/v1/claims"), &hana, &format!("file-{name}"), &asked).await;
+                let claim = filed["id"].as_str().unwrap().to_owned();
+                let approved = json!({ "amount": "12.50", "reason": "goodwill_first", "words": "We are sorry." });
+                let path = format!("{url}/v1/claims/{claim}/approve");
+                insist(&http, &path, &mere, &format!("approve-{name}"), &approved).await;
+                acknowledged.lock().unwrap().push(claim);
+            }
+        }));
+    }
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for _ in 0..2 {
+        let known = acknowledged.lock().unwrap().len();
+        while acknowledged.lock().unwrap().len() < known + WRITERS * 2 {
+            assert!(Instant::now() < deadline, "the service does not heal");
+            tokio::task::yield_now().await;
+        }
+        assert!(postgres.crash() > 1, "the server and its processes");
+    }
+    let known = acknowledged.lock().unwrap().len();
+    while acknowledged.lock().unwrap().len() < known + WRITERS * 2 {
+        assert!(Instant::now() < deadline, "the service does not heal");
+        tokio::task::yield_now().await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    let there: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM claim WHERE reference = ANY ($1) AND state = 'part_approved'")
+            .bind(&acknowledged)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(usize::try_from(there).unwrap(), acknowledged.len(), "an acknowledged decision is lost");
+    until(&pool, "SELECT NOT EXISTS (SELECT FROM claim WHERE posts_at IS NOT NULL)").await;
+    let (credits, minor) = credited(&pool).await;
+    assert_eq!((usize::try_from(credits).unwrap(), minor), (acknowledged.len(), credits * 1_250));
+    books_hold(&pool).await;
+    let mut wrong = oracle::orphans(&mut pool.acquire().await.unwrap()).await.unwrap();
+    wrong.retain(|one| one.left != one.right);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    server.kill();
+    pool.close().await;
 }

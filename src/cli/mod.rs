@@ -30,6 +30,7 @@ pub mod outage;
 mod outage_words;
 pub mod policy;
 pub mod serve;
+pub mod soak;
 pub mod token;
 pub mod when;
 
@@ -108,6 +109,8 @@ enum Command {
     Outage(Box<outage::OutageCommand>),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
+    /// Break things on purpose for a while, on a database of its own, and see whether every promise holds
+    Soak(soak::SoakArgs),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -157,6 +160,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Feed(command) => feed::run(&command).await?,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
+        Command::Soak(args) => return soak::run(&args).await,
         Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),
         Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),
         Command::Openapi => print!("{}", crate::http::router::document()),

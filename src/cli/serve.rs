@@ -77,7 +77,9 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
 fn warn_of_fail_points() -> anyhow::Result<()> {
     let armed = failpoint::check().map_err(anyhow::Error::msg)?;
     if failpoint::BUILT_IN {
-        eprintln!("THIS BUILD HAS FAIL POINTS: it is for tests, and never for a customer's money. Serve with a release build.");
+        eprintln!(
+            "THIS BUILD HAS FAIL POINTS: it is for tests, and never for a customer's money. Serve with a release build."
+        );
     }
     if let Some(point) = armed {
         eprintln!("THE FAIL POINT {point} IS ARMED: this process will stop there and never go on.");

@@ -167,6 +167,16 @@ fn running(data: &Path) -> Option<Pid> {
     server
 }
 
+/// Ends every process that works in this data folder, the server itself first, lest it starts others in their place.
+pub(super) fn crash(data: &Path) -> usize {
+    let server = running(data);
+    let others = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok).filter_map(|entry| {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)?;
+        (Some(pid) != server && is_server_of(pid, data)).then_some(pid)
+    });
+    server.into_iter().chain(others).filter(|pid| kill_process(*pid, Signal::KILL).is_ok()).count()
+}
+
 /// Whether the process is a live server of this cluster: one works in its data folder, and a zombie nowhere.
 fn is_server_of(pid: Pid, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));

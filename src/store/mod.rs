@@ -37,6 +37,7 @@ pub mod mailbox_lists;
 pub mod monitors;
 pub mod observations;
 pub mod operator;
+pub mod oracle;
 pub mod outbox;
 pub mod people;
 pub mod placements;
