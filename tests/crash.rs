@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use server::Server;
 use sqlx::PgPool;
 use stoppable::Stoppable;
-use support::{TestDatabase, is_skipped};
+use support::{PROGRAM, TestDatabase, is_skipped};
 use world::*;
 
 fn start(database: &TestDatabase, doors: &Doors) -> Server {
@@ -300,4 +300,88 @@ async fn nothing_acknowledged_is_lost_when_the_database_is_killed_under_load() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     server.kill();
     pool.close().await;
+}
+
+/// Soaks for a few seconds, as the program, and gives its exit code and what it reports. `MAKEGOOD_TEST_SOAK_SECONDS` makes it longer.
+fn soak(seed: u64, folder: &std::path::Path) -> (Option<i32>, Value, String) {
+    let seconds = std::env::var("MAKEGOOD_TEST_SOAK_SECONDS").unwrap_or_else(|_| "12".to_owned());
+    let soaked = std::process::Command::new(PROGRAM)
+        .args(["soak", "--writers", "8", "--accounts", "40", "--seconds", &seconds, "--seed", &seed.to_string()])
+        .arg("--data")
+        .arg(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&soaked.stderr).into_owned();
+    let report = serde_json::from_slice(&soaked.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    (soaked.status.code(), report, said)
+}
+
+fn soak_folder() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("makegood-soak-test-{}", uuid::Uuid::now_v7().simple()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_breaks_nothing_and_says_what_it_did() {
+    if is_skipped("a_soak_breaks_nothing_and_says_what_it_did") {
+        return;
+    }
+    let seed = u64::from(std::process::id());
+    let (code, report, said) = tokio::task::spawn_blocking(move || soak(seed, &soak_folder())).await.unwrap();
+    assert_eq!(report["broken"], json!([]), "seed {seed}: {said}");
+    assert_eq!((code, &report["seed"]), (Some(0), &json!(seed)), "{said}");
+    let counts = &report["counts"];
+    for fault in ["faults: server killed", "faults: database killed", "deeds: hold"] {
+        assert!(counts[fault].as_u64() > Some(0), "no {fault}: {report:#}");
+    }
+    for kind in ["credits", "claims", "answers"] {
+        assert!(report["acknowledged"][kind].as_u64() > Some(20), "hardly any {kind}: {report:#}");
+    }
+    assert_eq!(report["feed_items"], report["credits"], "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_whose_books_are_edited_by_their_owner_fails_and_says_the_seed() {
+    if is_skipped("a_soak_whose_books_are_edited_by_their_owner_fails_and_says_the_seed") {
+        return;
+    }
+    let (seed, folder) = (4_711, soak_folder());
+    let at = folder.clone();
+    let soaking = tokio::task::spawn_blocking(move || soak(seed, &at));
+    let options = makegood::pg::Options {
+        data_dir: folder.join("postgres"),
+        durable: true,
+        linger: Duration::from_secs(1),
+        program: PROGRAM.into(),
+        bin_dir: None,
+    };
+    let owner = tokio::task::spawn_blocking(move || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !options.data_dir.join("data/PG_VERSION").exists() {
+            assert!(Instant::now() < deadline, "the soak does not begin");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        makegood::pg::start(&options).unwrap()
+    });
+    let owner = owner.await.unwrap().url(makegood::store::setup::OWNER, "makegood");
+    let cent = "UPDATE transfer SET amount_minor = amount_minor + 1 WHERE transfer_id =
+                    (SELECT row_id FROM chain WHERE kind = 'transfer' AND no > 20 ORDER BY no LIMIT 1)";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        // The database is not there yet, or was just killed.
+        if let Ok(mut connection) = <sqlx::PgConnection as sqlx::Connection>::connect(&owner).await
+            && sqlx::query(cent).execute(&mut connection).await.is_ok_and(|done| done.rows_affected() == 1)
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing to edit");
+        tokio::task::yield_now().await;
+    }
+    let (code, report, said) = soaking.await.unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    let broken = report["broken"].to_string();
+    assert!(broken.contains("do not verify") && said.contains("seed 4711"), "{broken}: {said}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::remove_dir_all(&folder).is_err() && Instant::now() < deadline {
+        tokio::task::yield_now().await;
+    }
 }

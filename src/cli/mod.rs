@@ -121,9 +121,13 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAKEGOOD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,makegood=info,sqlx=error"));
     let is_serving = matches!(cli.command, Command::Serve(_));
+    // What fails on purpose is no news.
+    let is_soaking = matches!(cli.command, Command::Soak(_));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if is_serving {
         log.json().init();
+    } else if is_soaking {
+        log.with_max_level(tracing::Level::ERROR).init();
     } else {
         log.with_max_level(tracing::Level::WARN).init();
     }

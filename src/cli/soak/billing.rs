@@ -109,7 +109,7 @@ impl Billing {
     /// Pulls a page and says how many items came; none where there was no page, or it was lost.
     async fn pull(&mut self, may_be_killed: bool) -> Option<usize> {
         let after = self.books.cursor.as_ref().map(|cursor| format!("&after={cursor}")).unwrap_or_default();
-        let path = format!("/v1/billing/feed?limit={}{after}", self.rng.i64(1..300));
+        let path = format!("/v1/billing/feed?limit={}{after}", self.rng.i64(1..100));
         let page = self.ask(&Asked::get(&path)).await?;
         let items = page["data"].as_array()?.clone();
         self.soak.ledger.count("pages pulled");

@@ -64,7 +64,7 @@ pub struct SoakArgs {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub writers: u64,
     /// How many accounts they write to.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub accounts: u64,
     /// Where the private PostgreSQL and the servers' logs are kept: a new folder, removed at the end if nothing is broken.
     #[arg(long = "data", value_name = "DIR")]
