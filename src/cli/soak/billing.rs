@@ -217,7 +217,7 @@ impl Billing {
 
     /// What was delivered and has no final answer.
     async fn unanswered(&mut self) -> Option<Vec<Value>> {
-        let page = self.ask(&Asked::get("/v1/billing/unacknowledged?limit=500")).await?;
+        let page = self.ask(&Asked::get("/v1/billing/unacknowledged?limit=100")).await?;
         Some(page["data"].as_array()?.clone())
     }
 

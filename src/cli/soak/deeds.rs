@@ -91,7 +91,7 @@ impl Deed {
 pub async fn write(soak: Arc<Soak>, writer: usize, mut rng: fastrand::Rng) {
     let mut round = 0;
     while *soak.phase.borrow() == Phase::Storm {
-        let deed = if writer == 0 && round % 4 == 0 { Deed::Hold } else { Deed::choose(&mut rng) };
+        let deed = if writer == 0 && round % 8 == 0 { Deed::Hold } else { Deed::choose(&mut rng) };
         let account = reference(rng.usize(0..soak.world.accounts.max(1)));
         let mut doing = Doing { soak: &soak, rng: &mut rng, account, name: format!("{writer}-{round}") };
         doing.do_it(deed).await;

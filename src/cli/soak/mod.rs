@@ -241,7 +241,7 @@ async fn soak(args: &SoakArgs, seed: u64, length: Duration, folder: PathBuf) -> 
     }
     let months = u32::try_from(soak.world.months.len())?;
     writers.spawn(deeds::run_credits(soak.clone(), rng.fork(), length / (months + 1)));
-    writers.spawn(faults::rage(soak.clone(), rng.fork(), (length / 6).min(Duration::from_secs(10))));
+    writers.spawn(faults::rage(soak.clone(), rng.fork(), (length / 6).min(Duration::from_secs(20))));
     let mut consumers: JoinSet<(&str, Books)> = JoinSet::new();
     for (name, token) in tokens {
         let billing = Billing::new(soak.clone(), rng.fork(), token, name == "billing");

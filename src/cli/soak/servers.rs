@@ -85,9 +85,9 @@ impl Keeper {
         }
     }
 
-    /// The fail point that the next server is armed with: two of three, while the storm lasts.
+    /// The fail point that the next server is armed with: one of two, while the storm lasts.
     fn point(&mut self, soak: &Soak) -> Option<String> {
-        let is_armed = failpoint::BUILT_IN && *soak.phase.borrow() == Phase::Storm && self.rng.u8(0..3) > 0;
+        let is_armed = failpoint::BUILT_IN && *soak.phase.borrow() == Phase::Storm && self.rng.bool();
         let point = self.rng.choice(failpoint::ALL)?;
         is_armed.then(|| format!("{point}:{}", self.rng.u32(1..30)))
     }
