@@ -31,6 +31,7 @@ mod outage_words;
 pub mod policy;
 pub mod serve;
 pub mod token;
+pub mod verify_ledger;
 pub mod when;
 
 /// A ledger of what was promised, what was delivered and what is owed for the difference.
@@ -98,6 +99,9 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// The books: verify them, sign where they stand, export them
+    #[command(subcommand)]
+    Ledger(verify_ledger::LedgerCommand),
     /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
     Ingest(ingest::IngestArgs),
     /// Outages that belong together: list, show with what is at stake, name
@@ -155,6 +159,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Ledger(command) => return verify_ledger::run(&command).await,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
         Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),

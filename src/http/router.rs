@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
+    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
     health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
@@ -93,6 +93,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
+        .routes(routes!(audit::list))
         // The systems that know the customers.
         .routes(routes!(batches::accounts))
         .routes(routes!(batches::subscriptions))
@@ -126,8 +127,9 @@ pub fn router(app: App) -> Router {
         .merge(super::pages::pages(&app))
         .fallback(super::pages::errors::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .with_state(app.clone())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app, super::observe::audited))
         .layer(middleware::from_fn(super::observe::requests))
         .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::evidence::instant;
-use crate::domain::chain::{AuditRow, Hash, TransferRow};
+use crate::domain::chain::{AuditRow, TransferRow};
 
 #[derive(sqlx::FromRow)]
 struct Transfer {
@@ -35,6 +35,7 @@ struct Audit {
     action: String,
     subject: String,
     detail: Value,
+    context: Option<Value>,
 }
 
 /// The rows of the books behind these ids, as the chain encodes them.
@@ -79,7 +80,7 @@ pub async fn encoded_audits(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
     let rows: Vec<Audit> = sqlx::query_as(
-        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail
+        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail, context
           FROM audit WHERE (account_id, audit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)
@@ -96,6 +97,7 @@ pub async fn encoded_audits(
                 action: &row.action,
                 subject: &row.subject,
                 detail: &row.detail,
+                context: row.context.as_ref(),
             }
             .encode();
             Ok((row.audit_id, encoded))
@@ -128,36 +130,6 @@ pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) ->
     .execute(conn)
     .await?;
     Ok(())
-}
-
-pub async fn links_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Link>, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = $1 AND no > $2 ORDER BY no LIMIT $3",
-    )
-    .bind(lane)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
-}
-
-/// How many rows of the books and of the audit trail there are, and how many of them stand in the chain or wait for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Coverage {
-    pub transfers: i64,
-    pub audits: i64,
-    pub linked: i64,
-    pub waiting: i64,
-}
-
-pub async fn coverage(conn: &mut PgConnection) -> Result<Coverage, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT (SELECT count(*) FROM transfer) AS transfers, (SELECT count(*) FROM audit) AS audits,
-                 (SELECT count(*) FROM chain) AS linked,
-                 (SELECT coalesce(sum(cardinality(transfer_ids) + cardinality(audit_ids)), 0)::bigint FROM outbox) AS waiting",
-    )
-    .fetch_one(conn)
-    .await?)
 }
 
 /// One line of the trial balance, in minor units.
@@ -296,13 +268,4 @@ pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// Where the chain was broken, or that it was not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    pub checked: i64,
-    pub head: Hash,
-    /// What is wrong, in words; none where everything holds.
-    pub broken: Option<String>,
 }

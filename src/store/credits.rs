@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
-use super::{Error, money};
+use super::{Error, audit, money};
 use crate::domain::books::Posting;
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
@@ -266,9 +266,14 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
 
 async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Uuid>, Error> {
     let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let context = match entries.first() {
+        Some(first) => audit::context(conn, first.recorded_at).await?,
+        None => None,
+    };
     sqlx::query(
-        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail)
-          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[])",
+        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail, context)
+          SELECT row.*, $8::jsonb
+          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[]) AS row",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
     .bind(&ids)
@@ -277,6 +282,7 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.document.to_string()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.detail.clone()).collect::<Vec<_>>())
+    .bind(context)
     .execute(conn)
     .await?;
     Ok(ids)
