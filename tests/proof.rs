@@ -5,8 +5,14 @@ mod support;
 
 #[path = "proof/changes.rs"]
 mod changes;
+#[path = "support/doors.rs"]
+mod doors;
+#[path = "proof/erasure.rs"]
+mod erasure;
 #[path = "support/server.rs"]
 mod server;
+#[path = "proof/trail.rs"]
+mod trail;
 #[path = "support/world.rs"]
 mod world;
 
@@ -80,7 +86,10 @@ fn kinds(verified: &Verified) -> BTreeSet<What> {
 const KEPT: [&str; 7] = ["transfer", "audit", "chain", "feed", "lane_head", "credit", "outbox"];
 
 async fn run(owner: &PgPool, statements: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(owner).await.unwrap_or_else(|e| panic!("{e}: {statements}"));
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(owner)
+        .await
+        .unwrap_or_else(|e| panic!("{e}: {statements}"));
 }
 
 async fn keep_tables(owner: &PgPool) {
@@ -100,10 +109,11 @@ async fn put_back(owner: &PgPool) {
 
 /// Writes the chain anew over the rows that are there, leaving out the entries at `without`, and moves the lane's head to its end.
 async fn rebuild(owner: &PgPool, without: &[i64]) {
-    let old: Vec<Link> = sqlx::query_as("SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = 0 ORDER BY no")
-        .fetch_all(owner)
-        .await
-        .unwrap();
+    let old: Vec<Link> =
+        sqlx::query_as("SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = 0 ORDER BY no")
+            .fetch_all(owner)
+            .await
+            .unwrap();
     let mut conn = owner.acquire().await.unwrap();
     let (mut hash, mut links): (Hash, Vec<Link>) = (GENESIS, Vec::new());
     for one in old.into_iter().filter(|one| !without.contains(&one.no)) {
@@ -252,7 +262,11 @@ async fn whatever_the_databases_owner_changes_is_found() {
 
     // A cent, and the whole chain written anew over it; then a row taken out, and everything renumbered.
     for (name, change, without) in [
-        ("a cent", format!("UPDATE transfer SET amount_minor = amount_minor + 1 WHERE transfer_id = {of_middle}"), vec![]),
+        (
+            "a cent",
+            format!("UPDATE transfer SET amount_minor = amount_minor + 1 WHERE transfer_id = {of_middle}"),
+            vec![],
+        ),
         ("a row", format!("DELETE FROM transfer WHERE transfer_id = {of_middle}"), vec![middle]),
     ] {
         run(owner, &change).await;
@@ -266,14 +280,20 @@ async fn whatever_the_databases_owner_changes_is_found() {
         let found = verified(pool, &signed).await;
         let third = &signed[2].lanes[0];
         let words = format!("entries after {}", third.chain_no);
-        assert!(found.findings.first.iter().any(|finding| finding.words.contains(&words)), "{name}: {:#?}", found.findings);
+        assert!(
+            found.findings.first.iter().any(|finding| finding.words.contains(&words)),
+            "{name}: {:#?}",
+            found.findings
+        );
         put_back(owner).await;
     }
     assert_eq!(verified(pool, &signed).await.broken, None);
     keep(61).await.unwrap();
-    let again = keep_checkpoint_when_due(pool, &folder.0, &key, 3_600_000_000, clock.plus(62 * 60_000_000)).await.unwrap();
+    let again =
+        keep_checkpoint_when_due(pool, &folder.0, &key, 3_600_000_000, clock.plus(62 * 60_000_000)).await.unwrap();
     assert_eq!(again, None, "it is not due yet");
-    let due = keep_checkpoint_when_due(pool, &folder.0, &key, 3_600_000_000, clock.plus(122 * 60_000_000)).await.unwrap();
+    let due =
+        keep_checkpoint_when_due(pool, &folder.0, &key, 3_600_000_000, clock.plus(122 * 60_000_000)).await.unwrap();
     assert_eq!(due.unwrap().no, 6);
 }
 
@@ -300,12 +320,8 @@ async fn the_proof_goes_on_without_the_database() {
     give(pool, 3, 1).await;
     // The server signs when it starts.
     let kept = folder.file("kept");
-    let server = Server::start(
-        &world.database.url_app,
-        &data,
-        "127.0.0.1:0",
-        &["--checkpoints".as_ref(), kept.as_os_str()],
-    );
+    let server =
+        Server::start(&world.database.url_app, &data, "127.0.0.1:0", &["--checkpoints".as_ref(), kept.as_os_str()]);
     let path = kept.join("checkpoints-1.ndjson");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')) {
@@ -338,11 +354,20 @@ async fn the_proof_goes_on_without_the_database() {
     let lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().rposition(|line| line.contains(r#""amount_minor":870"#)).unwrap();
     let without = |left_out: &dyn Fn(usize) -> bool| {
-        lines.iter().enumerate().filter(|(at, _)| !left_out(*at)).map(|(_, line)| format!("{line}\n")).collect::<String>()
+        lines
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !left_out(*at))
+            .map(|(_, line)| format!("{line}\n"))
+            .collect::<String>()
     };
     let last = lines.len() - 1;
     for (name, changed, words) in [
-        ("a cent", text.replacen(r#""amount_minor":870"#, r#""amount_minor":871"#, 1), "says something else than was chained"),
+        (
+            "a cent",
+            text.replacen(r#""amount_minor":870"#, r#""amount_minor":871"#, 1),
+            "says something else than was chained",
+        ),
         ("a middle line", without(&|line| line == at), "is gone from the chain"),
         ("the last line", without(&|line| line == last), "the file is cut"),
         ("a line twice", format!("{}{}\n", without(&|_| false), lines[at]), "out of its place"),

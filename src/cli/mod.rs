@@ -21,6 +21,7 @@ pub mod bench;
 pub mod client;
 pub mod database;
 pub mod demo;
+pub mod erase;
 pub mod evaluate;
 pub mod feed;
 pub mod import;
@@ -102,6 +103,8 @@ enum Command {
     /// The books: verify them, sign where they stand, export them
     #[command(subcommand)]
     Ledger(verify_ledger::LedgerCommand),
+    /// Erase the names, addresses and words of an account; sums and chain stay whole
+    Erase(erase::EraseArgs),
     /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
     Ingest(ingest::IngestArgs),
     /// Outages that belong together: list, show with what is at stake, name
@@ -159,6 +162,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Erase(args) => erase::run(&args).await?,
         Command::Ledger(command) => return verify_ledger::run(&command).await,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,

@@ -178,7 +178,10 @@ fn read_checkpoints(args: &VerifyArgs, forged: &mut Findings) -> anyhow::Result<
             Ok(read) => all.extend(read),
             Err((line, why)) => forged.add(
                 What::FileChanged,
-                format!("Line {line} of {} cannot be relied on: {why}. Take the copy that was kept elsewhere.", file.display()),
+                format!(
+                    "Line {line} of {} cannot be relied on: {why}. Take the copy that was kept elsewhere.",
+                    file.display()
+                ),
             ),
         }
     }

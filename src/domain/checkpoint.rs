@@ -223,7 +223,10 @@ pub fn read_all<'a>(
             && before.is_none_or(|hash| hash == checkpoint.previous)
             && last.is_none_or(|last| follows(last, &checkpoint));
         if !is_next {
-            return Err((index + 1, "it does not follow from the line before it: a line was taken out or put in".into()));
+            return Err((
+                index + 1,
+                "it does not follow from the line before it: a line was taken out or put in".into(),
+            ));
         }
         before = Some(line_hash(line));
         all.push(checkpoint);
@@ -235,9 +238,7 @@ pub fn read_all<'a>(
 pub fn follows(before: &Checkpoint, after: &Checkpoint) -> bool {
     before.lanes.iter().all(|mark| {
         let now = after.lanes.iter().find(|now| now.lane == mark.lane);
-        now.is_some_and(|now| {
-            now.chain_no >= mark.chain_no && now.feed_pos >= mark.feed_pos && now.epoch >= mark.epoch
-        })
+        now.is_some_and(|now| now.chain_no >= mark.chain_no && now.feed_pos >= mark.feed_pos && now.epoch >= mark.epoch)
     })
 }
 
@@ -280,15 +281,7 @@ mod tests {
             ..LaneMark::beginning(0)
         }];
         let at = Instant::parse("2026-11-03T20:00:00Z").unwrap();
-        Checkpoint {
-            format: FORMAT.to_owned(),
-            no,
-            at,
-            root: root(&lanes),
-            lanes,
-            previous,
-            key: key().public().id(),
-        }
+        Checkpoint { format: FORMAT.to_owned(), no, at, root: root(&lanes), lanes, previous, key: key().public().id() }
     }
 
     #[test]

@@ -210,7 +210,8 @@ pub struct Verified {
     pub findings: Findings,
 }
 
-const EXPLAIN: &str = "Compare it with a backup or an export from before, and do not rely on it until that is explained";
+const EXPLAIN: &str =
+    "Compare it with a backup or an export from before, and do not rely on it until that is explained";
 
 /// A lane, as far as it was walked.
 #[derive(Debug)]
@@ -265,7 +266,8 @@ impl Walk {
         }
         let (no, kind, id) = (entry.no, entry.kind.name(), entry.id);
         if no <= self.at.chain_no {
-            self.findings.add(What::EntryGone, format!("Entry {no} stands where entry {} belongs.", self.at.chain_no + 1));
+            self.findings
+                .add(What::EntryGone, format!("Entry {no} stands where entry {} belongs.", self.at.chain_no + 1));
             return;
         }
         if no > self.at.chain_no + 1 {
@@ -313,7 +315,9 @@ impl Walk {
 
     /// Holds the chain against the checkpoints that were signed at this entry.
     fn hold_chain(&mut self) {
-        while let Some((no, at, mark)) = self.marks.get(self.next_mark).filter(|mark| mark.2.chain_no <= self.at.chain_no) {
+        while let Some((no, at, mark)) =
+            self.marks.get(self.next_mark).filter(|mark| mark.2.chain_no <= self.at.chain_no)
+        {
             self.next_mark += 1;
             if mark.chain_no < self.at.chain_no || self.is_rewritten {
                 continue;
@@ -346,7 +350,8 @@ impl Walk {
     pub fn item(&mut self, item: &Item) {
         let expected = item_hash(&self.at.feed_hash, item.pos, &item.op, &item.body);
         if item.pos != self.at.feed_pos + 1 {
-            let words = format!("Feed item {} follows item {}: what stood between is gone.", item.pos, self.at.feed_pos);
+            let words =
+                format!("Feed item {} follows item {}: what stood between is gone.", item.pos, self.at.feed_pos);
             self.findings.add(What::FeedChanged, words);
         } else if item.hash != expected {
             let words = format!(
@@ -421,11 +426,18 @@ fn words_of(totals: &Totals) -> String {
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum Line {
     /// The first line.
-    Begin { format: String, at: Instant },
+    Begin {
+        format: String,
+        at: Instant,
+    },
     Entry(Entry),
     Item(Item),
     /// The last line: where every lane stands, how many rows wait for their number, and how many stand in no chain.
-    End { lanes: Vec<LaneMark>, waiting: i64, outside: i64 },
+    End {
+        lanes: Vec<LaneMark>,
+        waiting: i64,
+        outside: i64,
+    },
 }
 
 /// What an export begins with.
@@ -517,7 +529,8 @@ impl Export {
             return Err("it is empty".to_owned());
         }
         if !self.is_ended {
-            self.findings.add(What::TailCut, "The last line of the export is missing: the file is cut. Export it again.");
+            self.findings
+                .add(What::TailCut, "The last line of the export is missing: the file is cut. Export it again.");
         }
         let head = self.walks.values().next().map_or(super::chain::GENESIS, |walk| walk.at.chain_hash);
         let mut findings = Findings::default();

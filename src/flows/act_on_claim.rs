@@ -188,7 +188,7 @@ async fn save(
 fn fingerprint(claim: &Claim) -> String {
     let opinion = |opinion: &Opinion| json!({ "amount": opinion.amount, "reason": opinion.reason });
     let known = json!({
-        "reference": claim.reference, "version": claim.version, "state": claim.state.name(), "posts_at": claim.posts_at(),
+        "reference": claim.reference, "version": claim.version, "state": claim.state.name(), "posts_at": claim.decision.as_ref().map(|decision| decision.posts_at),
         "recommendation": claim.recommendation.as_ref().map(opinion),
         "decision": claim.decision.as_ref().map(|decision| opinion(&decision.opinion)),
     });

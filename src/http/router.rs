@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
-    health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, describe, differences,
+    directory, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 

@@ -132,6 +132,25 @@ pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) ->
     Ok(())
 }
 
+/// How many rows of the books and of the audit trail there are, and how many of them stand in the chain or wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Coverage {
+    pub transfers: i64,
+    pub audits: i64,
+    pub linked: i64,
+    pub waiting: i64,
+}
+
+pub async fn coverage(conn: &mut PgConnection) -> Result<Coverage, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM transfer) AS transfers, (SELECT count(*) FROM audit) AS audits,
+                 (SELECT count(*) FROM chain) AS linked,
+                 (SELECT coalesce(sum(cardinality(transfer_ids) + cardinality(audit_ids)), 0)::bigint FROM outbox) AS waiting",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
 /// One line of the trial balance, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct BalanceLine {

@@ -25,6 +25,7 @@ pub mod credits;
 pub mod customer;
 pub mod differences;
 pub mod directory;
+pub mod erasure;
 pub mod evidence;
 pub mod feed;
 pub mod floor;

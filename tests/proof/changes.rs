@@ -76,7 +76,9 @@ async fn the_services_role_can_change_no_row_of_the_books() {
             format!("UPDATE {table} SET {first} = {first}"),
             format!("DELETE FROM {table}"),
             format!("TRUNCATE {table}"),
-            format!("INSERT INTO {table} SELECT * FROM {table} LIMIT 1 ON CONFLICT ({key}) DO UPDATE SET {first} = EXCLUDED.{first}"),
+            format!(
+                "INSERT INTO {table} SELECT * FROM {table} LIMIT 1 ON CONFLICT ({key}) DO UPDATE SET {first} = EXCLUDED.{first}"
+            ),
             format!("MERGE INTO {table} USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE"),
             format!("ALTER TABLE {table} DISABLE TRIGGER ALL"),
             format!("DROP TABLE {table}"),
