@@ -160,7 +160,7 @@ async fn every_change_and_every_refused_try_of_a_day_has_one_audit_row() {
         "net": credit["net"], "tax": credit["tax"],
     }]});
     day.send("/v1/billing/acks", &ana, &answer, 403, Left::Refused("request.refused")).await;
-    day.send("/v1/billing/acks", &billing, &answer, 200, Left::Changed("credit.applied")).await;
+    day.send("/v1/billing/acks", &billing, &answer, 200, Left::Changed("credit.answer")).await;
     day.send("/v1/billing/acks", &billing, &answer, 200, Left::Nothing).await;
 
     // Whoever reads is not recorded; the auditor finds what was.
@@ -188,7 +188,7 @@ async fn every_change_and_every_refused_try_of_a_day_has_one_audit_row() {
     // The books agree with the trail: a row for each credit, each answer and each move of a claim.
     for (changes, audits) in [
         ("SELECT count(*) FROM credit", "credit.issue"),
-        ("SELECT count(*) FROM billing_answer", "credit.applied"),
+        ("SELECT count(*) FROM billing_answer", "credit.answer"),
         ("SELECT count(*) FROM claim", "claim.submit"),
         ("SELECT count(*) FROM claim_event WHERE action = 'recommend'", "claim.recommend"),
         ("SELECT count(*) FROM claim_event WHERE action = 'agree'", "claim.agree"),
