@@ -26,6 +26,7 @@ pub mod feed;
 pub mod import;
 pub mod incident;
 pub mod ingest;
+pub mod ledger;
 pub mod outage;
 mod outage_words;
 pub mod policy;
@@ -98,6 +99,9 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// The books: exports, journals, the chart
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
     Ingest(ingest::IngestArgs),
     /// Outages that belong together: list, show with what is at stake, name
@@ -155,6 +159,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Ledger(command) => return ledger::run(&command).await,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
         Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),

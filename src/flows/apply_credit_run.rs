@@ -4,17 +4,20 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::issue_credits::{ToIssue, issue_in};
-use crate::domain::credit::{Cause, Road, Split, credit_id};
+use crate::domain::credit::{Cause, Road, credit_id};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
-use crate::domain::operator::Operator;
+use crate::domain::tax::TaxRule;
 use crate::domain::time::Instant;
 use crate::store::credits::{Addressee, Credit};
 use crate::store::runs::{ItemOutcome, Run, RunItem, RunState};
-use crate::store::{Error, audit, credits, operator, runs};
+use crate::store::{Error, audit, chart, credits, operator, runs};
 
 /// How many lines one transaction issues.
 const BATCH: i64 = 2_000;
+
+/// The reason code of what terms pay.
+pub const REASON: &str = "sla_tier";
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
         return Ok(Step::Done);
     };
     let operator = operator::get(&mut tx).await?;
+    let rule = chart::newest(&mut tx).await?.1.rule(Road::Contract, REASON, &operator.tax);
     let accounts: Vec<uuid::Uuid> = items.iter().map(|item| item.account.0).collect();
     let addressees = credits::addressees(&mut tx, &accounts).await?;
     let wanted: Vec<ToIssue> = items
@@ -47,7 +51,7 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
                 .get(&item.account)
                 .cloned()
                 .ok_or_else(|| Error::Corrupt(format!("account has no row for {}", item.account)))?;
-            Ok(ToIssue { credit: credit(&run, item, &addressee, &operator, now)?, addressee, claim_reference: None })
+            Ok(ToIssue { credit: credit(&run, item, &addressee, &rule, now)?, addressee, claim_reference: None })
         })
         .collect::<Result<_, Error>>()?;
     let issued = issue_in(&mut tx, &wanted).await?;
@@ -74,17 +78,11 @@ async fn finish(tx: &mut crate::store::Tx, run: Run, now: Instant) -> Result<(),
     Ok(())
 }
 
-fn credit(
-    run: &Run,
-    item: &RunItem,
-    addressee: &Addressee,
-    operator: &Operator,
-    now: Instant,
-) -> Result<Credit, Error> {
+fn credit(run: &Run, item: &RunItem, addressee: &Addressee, rule: &TaxRule, now: Instant) -> Result<Credit, Error> {
     let broken = |error: crate::domain::money::MoneyError| Error::Corrupt(format!("run {}: {error}", run.id));
     let road = Road::Contract;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
-    let split = Split::of(gross, operator.tax.rate_bp).map_err(broken)?;
+    let split = rule.split(gross).map_err(broken)?;
     let cause = Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() };
     let generation = u32::try_from(item.generation).unwrap_or(0);
     Ok(Credit {
@@ -93,12 +91,12 @@ fn credit(
         road,
         cause: cause.to_string(),
         generation: item.generation,
-        reason: "sla_tier".to_owned(),
+        reason: REASON.to_owned(),
         gross,
         net: split.net,
         tax: split.tax,
-        tax_code: operator.tax.code.clone(),
-        tax_rate_bp: operator.tax.rate_bp,
+        tax_code: rule.code.clone(),
+        tax_rate_bp: rule.rate_bp,
         subscription: Some(item.subscription),
         claim: None,
         run: Some(run.id),

@@ -4,10 +4,12 @@
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use crate::domain::accounting::effective;
 use crate::domain::books::{self, Parts};
+use crate::domain::chart::Chart;
 use crate::domain::feed::credit_name;
-use crate::store::Error;
 use crate::store::credits::{self, Addressee, Credit, Entry};
+use crate::store::{Error, accounting, chart};
 
 /// A credit to issue, how billing addresses its account, and the claim's reference where one asked for it.
 #[derive(Clone, Debug)]
@@ -21,16 +23,26 @@ pub struct ToIssue {
 pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usize, Error> {
     let accounts: Vec<uuid::Uuid> = wanted.iter().map(|one| one.credit.account.0).collect();
     credits::lock_accounts(conn, &accounts).await?;
-    let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
+    let open_from = accounting::open_from(conn).await?;
+    let (_, chart) = chart::newest(conn).await?;
+    // What is dated into a closed period says so by its service period; it takes effect on the first open day.
+    let all: Vec<Credit> = wanted
+        .iter()
+        .map(|one| Credit { effective_on: effective(one.credit.effective_on, open_from), ..one.credit.clone() })
+        .collect();
     let new = credits::insert_new(conn, &all).await?;
-    let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
+    let entries: Vec<Entry> = wanted
+        .iter()
+        .zip(&all)
+        .filter(|(_, credit)| new.contains(&credit.id))
+        .map(|(one, credit)| entry(credit, one, &chart))
+        .collect();
     credits::post(conn, &entries).await?;
     Ok(entries.len())
 }
 
-fn entry(one: &ToIssue) -> Entry {
-    let credit = &one.credit;
-    let (reason, _) = credit.road.reason_account();
+fn entry(credit: &Credit, one: &ToIssue, chart: &Chart) -> Entry {
+    let reason = chart.account(credit.road, &credit.reason);
     Entry {
         account: credit.account,
         document: credit.id.0,
@@ -48,13 +60,13 @@ fn entry(one: &ToIssue) -> Entry {
             "currency": credit.gross.currency(),
             "proposed_by": credit.issued_by,
         }),
-        item: Some(("issue", feed_body(one))),
+        item: Some(("issue", feed_body(credit, one))),
     }
 }
 
 /// What billing reads of a credit.
-fn feed_body(one: &ToIssue) -> Value {
-    let ToIssue { credit, addressee, .. } = one;
+fn feed_body(credit: &Credit, one: &ToIssue) -> Value {
+    let addressee = &one.addressee;
     json!({
         "id": credit_name(credit.id),
         "account": addressee.reference,

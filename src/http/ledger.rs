@@ -15,7 +15,7 @@ use crate::domain::time::Instant;
 use crate::flows::propose_credit_run::MoneyOnWire;
 use crate::flows::verify_books::verify_books;
 use crate::store::credits::Credit;
-use crate::store::{Error, books, credits, customer, feed, snapshot};
+use crate::store::{Error, books, chart, credits, customer, feed, snapshot};
 
 const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 
@@ -24,6 +24,11 @@ const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 pub struct BalanceLine {
     #[schema(example = "OWED")]
     pub account: String,
+    /// The same in the operator's general ledger.
+    #[schema(example = "2310")]
+    pub gl: String,
+    #[schema(example = "Credits owed to customers")]
+    pub name: String,
     #[schema(example = "NZD")]
     pub currency: String,
     /// Digits in the currency's decimals.
@@ -67,15 +72,19 @@ pub async fn trial_balance(
     let through = at.effective_through.unwrap_or(NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or(NaiveDate::MAX));
     let recorded = at.recorded_through.unwrap_or(Instant::MAX);
     let rows = books::trial_balance(&mut conn, through, recorded.utc()).await?;
+    let (_, chart) = chart::newest(&mut conn).await?;
     let digits =
         |minor, currency: &str| crate::store::money(minor, currency, "transfer.amount_minor").map(Money::digits);
     let mut sums = std::collections::BTreeMap::<String, i64>::new();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
+        let code = crate::domain::books::Code::parse(&row.code);
         *sums.entry(row.currency.clone()).or_default() += row.debit_minor - row.credit_minor;
         lines.push(BalanceLine {
             debit: digits(row.debit_minor, &row.currency)?,
             credit: digits(row.credit_minor, &row.currency)?,
+            gl: code.map_or(&row.code[..], |code| chart.gl(code)).to_owned(),
+            name: code.map_or(&row.code[..], |code| chart.name(code)).to_owned(),
             account: row.code,
             currency: row.currency,
         });

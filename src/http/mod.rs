@@ -29,6 +29,7 @@ pub mod credit_runs;
 pub mod describe;
 pub mod differences;
 pub mod directory;
+pub mod finance;
 pub mod health;
 pub mod incidents;
 pub mod ingest;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
-    health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -62,6 +62,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
         .routes(routes!(differences::decide))
+        .routes(routes!(finance::list_journals, finance::create_journal))
+        .routes(routes!(finance::get_journal))
+        .routes(routes!(finance::get_chart))
         // Billing.
         .routes(routes!(billing::pull))
         .routes(routes!(billing::answer))
@@ -93,6 +96,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
+        .routes(routes!(finance::transfers))
+        .routes(routes!(finance::periods, finance::close))
         // The systems that know the customers.
         .routes(routes!(batches::accounts))
         .routes(routes!(batches::subscriptions))

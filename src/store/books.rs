@@ -245,7 +245,8 @@ pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Err
     let (uncaused, orphaned): (i64, i64) = sqlx::query_as(
         r"SELECT (SELECT count(*) FROM transfer LEFT JOIN credit
                     ON credit.account_id = transfer.account_id AND credit.credit_id = transfer.document
-                  WHERE credit.credit_id IS NULL),
+                  WHERE credit.credit_id IS NULL
+                    AND transfer.document NOT IN (SELECT document FROM accounting_step WHERE document IS NOT NULL)),
                  (SELECT count(*) FROM credit LEFT JOIN transfer
                     ON transfer.account_id = credit.account_id AND transfer.document = credit.credit_id AND transfer.event = 'issued'
                   WHERE transfer.document IS NULL)",

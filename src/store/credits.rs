@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
-use super::{Error, money};
+use super::{Error, accounting, money};
+use crate::domain::accounting::effective;
 use crate::domain::books::Posting;
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
@@ -157,13 +158,14 @@ pub struct Entry {
 }
 
 /// Writes entries, set-based: transfers, audit rows, and one outbox row each, in the order given. Locks the accounts' heads,
-/// in the order of their ids.
+/// in the order of their ids. What is dated into a closed accounting period takes effect on the first open day.
 pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
     }
     let first = advance_heads(conn, entries).await?;
-    let transfers = insert_transfers(conn, entries).await?;
+    let open_from = accounting::open_from(conn).await?;
+    let transfers = insert_transfers(conn, entries, open_from).await?;
     let audits = insert_audits(conn, entries).await?;
     let mut next = first;
     let mut sequence = Vec::with_capacity(entries.len());
@@ -233,7 +235,11 @@ pub async fn lock_accounts(conn: &mut PgConnection, accounts: &[Uuid]) -> Result
     Ok(())
 }
 
-async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Vec<Uuid>>, Error> {
+async fn insert_transfers(
+    conn: &mut PgConnection,
+    entries: &[Entry],
+    open_from: NaiveDate,
+) -> Result<Vec<Vec<Uuid>>, Error> {
     let mut ids: Vec<Vec<Uuid>> = Vec::with_capacity(entries.len());
     let mut rows: Vec<(Uuid, &Entry, &Posting)> = Vec::new();
     for entry in entries {
@@ -257,7 +263,7 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.minor()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.currency().code()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.reason.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, entry, _)| entry.effective_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, entry, _)| effective(entry.effective_on, open_from)).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
