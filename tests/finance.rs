@@ -356,7 +356,8 @@ async fn pages_of_transfers_hold_each_once_and_a_full_page_never_changes() {
     // As files: the same rows, and the next page under Link.
     let csv = accepting(&doors, "/v1/ledger/transfers?limit=5", &auditor, "text/csv").await;
     assert!(csv.headers["link"].to_str().unwrap().contains("limit=5&after="));
-    let ids_in = csv::Reader::from_reader(csv.body.as_bytes()).records().map(|row| row.unwrap()[0].to_owned());
+    let mut reader = csv::Reader::from_reader(csv.body.as_bytes());
+    let ids_in = reader.records().map(|row| row.unwrap()[0].to_owned());
     assert_eq!(ids_in.collect::<Vec<_>>(), more[..5]);
     let lines = accepting(&doors, "/v1/ledger/transfers?limit=5", &auditor, "application/x-ndjson").await;
     let ids_in = lines.body.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["transfer"].clone());
