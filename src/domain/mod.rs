@@ -14,6 +14,7 @@ pub mod changes;
 pub mod charge;
 pub mod chart;
 pub mod claim;
+pub mod course;
 pub mod credit;
 pub mod difference;
 mod document;

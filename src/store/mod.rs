@@ -22,6 +22,7 @@ pub mod charges;
 pub mod chart;
 pub mod claims;
 pub mod copy;
+pub mod courses;
 pub mod credits;
 pub mod customer;
 pub mod differences;
