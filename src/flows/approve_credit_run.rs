@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use sqlx::PgPool;
 
+use super::apply_credit_run::BATCH;
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
@@ -65,6 +66,7 @@ pub async fn approve_credit_run(
         ..run
     };
     runs::save(tx, &approved).await?;
+    runs::cut_into_batches(tx, id, BATCH).await?;
     audit::record(
         tx,
         &audit::Entry {

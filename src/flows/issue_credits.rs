@@ -28,7 +28,7 @@ pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usi
     Ok(entries.len())
 }
 
-fn entry(one: &ToIssue) -> Entry {
+pub(super) fn entry(one: &ToIssue) -> Entry {
     let credit = &one.credit;
     let (reason, _) = credit.road.reason_account();
     Entry {

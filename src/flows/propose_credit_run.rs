@@ -243,7 +243,6 @@ async fn plan(
         approved_by: None,
         approved_by_name: None,
         approved_at: None,
-        applied_through: None,
         applied_at: None,
     };
     runs::insert(tx, &run).await?;

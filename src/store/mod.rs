@@ -34,6 +34,7 @@ pub mod incidents;
 pub mod inputs;
 pub mod machine_tokens;
 pub mod mailbox_lists;
+pub mod mass_credits;
 pub mod monitors;
 pub mod observations;
 pub mod operator;

@@ -54,7 +54,6 @@ pub struct Run {
     pub approved_by: Option<String>,
     pub approved_by_name: Option<String>,
     pub approved_at: Option<Instant>,
-    pub applied_through: Option<AccountId>,
     pub applied_at: Option<Instant>,
 }
 
@@ -77,7 +76,6 @@ struct RunRow {
     approved_by: Option<String>,
     approved_by_name: Option<String>,
     approved_at: Option<DateTime<Utc>>,
-    applied_through: Option<Uuid>,
     applied_at: Option<DateTime<Utc>>,
 }
 
@@ -102,7 +100,6 @@ impl RunRow {
             approved_by: self.approved_by,
             approved_by_name: self.approved_by_name,
             approved_at: optional(self.approved_at, "credit_run.approved_at")?,
-            applied_through: self.applied_through.map(AccountId),
             applied_at: optional(self.applied_at, "credit_run.applied_at")?,
         })
     }
@@ -136,8 +133,7 @@ pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
 pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
         r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1",
     )
     .bind(id.0)
@@ -150,8 +146,7 @@ pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
         r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1 FOR UPDATE",
     )
     .bind(id.0)
@@ -164,8 +159,7 @@ pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
         r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run ORDER BY proposed_at DESC, run_id LIMIT $1",
     )
     .bind(limit)
@@ -183,11 +177,10 @@ pub async fn to_apply(conn: &mut PgConnection) -> Result<Vec<CreditRunId>, Error
     Ok(ids.into_iter().map(CreditRunId).collect())
 }
 
-/// Saves where the run stands: its state, its approval, and how far it was applied.
+/// Saves where the run stands: its state and its approval.
 pub async fn save(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     sqlx::query(
-        r"UPDATE credit_run SET state = $2, approved_by = $3, approved_by_name = $4, approved_at = $5, applied_through = $6,
-                                applied_at = $7
+        r"UPDATE credit_run SET state = $2, approved_by = $3, approved_by_name = $4, approved_at = $5, applied_at = $6
           WHERE run_id = $1",
     )
     .bind(run.id.0)
@@ -195,7 +188,6 @@ pub async fn save(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     .bind(&run.approved_by)
     .bind(&run.approved_by_name)
     .bind(run.approved_at.map(Instant::utc))
-    .bind(run.applied_through.map(|account| account.0))
     .bind(run.applied_at.map(Instant::utc))
     .execute(conn)
     .await?;
@@ -279,42 +271,92 @@ struct ItemRow {
     reasons: Vec<String>,
 }
 
-/// A batch of a run's lines after an account, by account; `only` narrows it to one outcome. All lines of the last account
-/// are in the batch.
-pub async fn items_after(
-    conn: &mut PgConnection,
-    run: CreditRunId,
-    only: Option<ItemOutcome>,
-    after: Option<AccountId>,
-    limit: i64,
-) -> Result<Vec<RunItem>, Error> {
+impl ItemRow {
+    fn item(self) -> Result<RunItem, Error> {
+        Ok(RunItem {
+            account: AccountId(self.account_id),
+            subscription: SubscriptionId(self.subscription_id),
+            outcome: ItemOutcome::parse(&self.outcome)
+                .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", self.outcome)))?,
+            amount_minor: self.amount_minor,
+            already_minor: self.already_minor,
+            generation: self.generation,
+            promise: self.promise,
+            reasons: self.reasons,
+        })
+    }
+}
+
+/// A part of an approved run: the accounts from `first` on, up to and without `before`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunBatch {
+    pub no: i32,
+    pub first: AccountId,
+    pub before: Option<AccountId>,
+}
+
+/// Cuts the credits of a run into batches of `size` accounts.
+pub async fn cut_into_batches(conn: &mut PgConnection, run: CreditRunId, size: i64) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO credit_run_batch (run_id, batch_no, first_account, before_account)
+          SELECT $1, row_number() OVER in_order, account_id, lead(account_id) OVER in_order
+          FROM (SELECT account_id, row_number() OVER (ORDER BY account_id) AS no
+                FROM (SELECT DISTINCT account_id FROM credit_run_item WHERE run_id = $1 AND outcome = 'credit') AS credited)
+               AS numbered
+          WHERE (no - 1) % $2 = 0
+          WINDOW in_order AS (ORDER BY account_id)",
+    )
+    .bind(run.0)
+    .bind(size)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes a batch that is not done and that nobody else is at, until commit.
+pub async fn take_batch(conn: &mut PgConnection, run: CreditRunId) -> Result<Option<RunBatch>, Error> {
+    let row: Option<(i32, Uuid, Option<Uuid>)> = sqlx::query_as(
+        r"SELECT batch_no, first_account, before_account FROM credit_run_batch WHERE run_id = $1 AND done_at IS NULL
+          ORDER BY batch_no LIMIT 1 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(run.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(no, first, before)| RunBatch { no, first: AccountId(first), before: before.map(AccountId) }))
+}
+
+pub async fn end_batch(conn: &mut PgConnection, run: CreditRunId, no: i32, now: Instant) -> Result<(), Error> {
+    sqlx::query(r"UPDATE credit_run_batch SET done_at = $3 WHERE run_id = $1 AND batch_no = $2")
+        .bind(run.0)
+        .bind(no)
+        .bind(now.utc())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many batches of a run are not done.
+pub async fn batches_left(conn: &mut PgConnection, run: CreditRunId) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(r"SELECT count(*) FROM credit_run_batch WHERE run_id = $1 AND done_at IS NULL")
+        .bind(run.0)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// The lines of a batch that pay, in the order of their accounts.
+pub async fn credits_of(conn: &mut PgConnection, run: CreditRunId, batch: &RunBatch) -> Result<Vec<RunItem>, Error> {
     let rows: Vec<ItemRow> = sqlx::query_as(
         r"SELECT account_id, subscription_id, outcome, amount_minor, already_minor, generation, promise, reasons
           FROM credit_run_item
-          WHERE run_id = $1 AND account_id > $2 AND ($3::text IS NULL OR outcome = $3)
-          ORDER BY account_id FETCH FIRST $4 ROWS WITH TIES",
+          WHERE run_id = $1 AND account_id >= $2 AND ($3::uuid IS NULL OR account_id < $3) AND outcome = 'credit'
+          ORDER BY account_id, subscription_id",
     )
     .bind(run.0)
-    .bind(after.map_or(Uuid::nil(), |account| account.0))
-    .bind(only.map(ItemOutcome::name))
-    .bind(limit)
+    .bind(batch.first.0)
+    .bind(batch.before.map(|account| account.0))
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(RunItem {
-                account: AccountId(row.account_id),
-                subscription: SubscriptionId(row.subscription_id),
-                outcome: ItemOutcome::parse(&row.outcome)
-                    .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", row.outcome)))?,
-                amount_minor: row.amount_minor,
-                already_minor: row.already_minor,
-                generation: row.generation,
-                promise: row.promise,
-                reasons: row.reasons,
-            })
-        })
-        .collect()
+    rows.into_iter().map(ItemRow::item).collect()
 }
 
 /// How many accounts a run has in each outcome, by reason for those held back. An account counts once, in its worst.
