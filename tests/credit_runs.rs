@@ -216,7 +216,7 @@ async fn a_plan_is_stale_once_anything_that_it_rests_on_has_changed() {
         arrive(&world, late).await;
         assert_eq!(refused(approve(pool, november(6), "wiremu", &run).await), "plan_stale", "{late:?}");
         let aroha = staff("aroha", Role::Supervisor);
-        let request = ProposeCreditRun { period: october() };
+        let request = ProposeCreditRun { period: october(), replaces: None };
         let unassessed = propose_credit_run(pool, november(6), &aroha, &key("too-soon"), request).await;
         assert_eq!(refused(unassessed), "plan_stale", "{late:?}: the assessment is as old as the plan");
         let newer = propose(pool, november(6), "newer").await;
@@ -301,7 +301,7 @@ async fn of_two_plans_for_one_period_the_second_is_not_applied_over_the_first() 
     assess(pool, november(6)).await;
     let aroha = staff("aroha", Role::Supervisor);
     let early =
-        propose_credit_run(pool, november(6), &aroha, &key("early"), ProposeCreditRun { period: october() }).await;
+        propose_credit_run(pool, november(6), &aroha, &key("early"), ProposeCreditRun { period: october(), replaces: None }).await;
     assert_eq!(refused(early), "wrong_state", "what the first gives is not known to the books yet");
     apply(pool, november(6), first.id).await;
     assert_eq!(refused(approve(pool, november(5), "wiremu", &second).await), "plan_stale");

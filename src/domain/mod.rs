@@ -18,6 +18,7 @@ mod document;
 pub mod effect;
 pub mod feed;
 pub mod fold;
+pub mod goodwill;
 pub mod ids;
 pub mod incident;
 pub mod mapping_file;

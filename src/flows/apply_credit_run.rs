@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
-use crate::domain::credit::{Cause, Road, Split, credit_id};
+use crate::domain::credit::{Cause, Split, credit_id};
 use crate::domain::ids::{CreditId, CreditRunId};
 use crate::domain::money::Money;
 use crate::domain::operator::Operator;
@@ -115,10 +115,14 @@ fn credit(
     now: Instant,
 ) -> Result<Credit, Error> {
     let broken = |error: crate::domain::money::MoneyError| Error::Corrupt(format!("run {}: {error}", run.id));
-    let road = Road::Contract;
+    let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
     let split = Split::of(gross, operator.tax.rate_bp).map_err(broken)?;
-    let cause = Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() };
+    let cause = match &run.goodwill {
+        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
+        Some((subject, _)) => Cause::Goodwill(subject.clone()),
+    };
+    let of_period = run.goodwill.is_none();
     let generation = u32::try_from(item.generation).unwrap_or(0);
     Ok(Credit {
         account: item.account,
@@ -126,7 +130,7 @@ fn credit(
         road,
         cause: cause.to_string(),
         generation: item.generation,
-        reason: "sla_tier".to_owned(),
+        reason: if of_period { "sla_tier" } else { "goodwill" }.to_owned(),
         gross,
         net: split.net,
         tax: split.tax,
@@ -135,9 +139,10 @@ fn credit(
         subscription: Some(item.subscription),
         claim: None,
         run: Some(run.id),
-        service: Some((run.period.first_day(), run.period.next().first_day())),
+        service: of_period.then(|| (run.period.first_day(), run.period.next().first_day())),
         zone: addressee.zone.clone(),
-        effective_on: run.period.last_day(),
+        // Goodwill is effective when it is given.
+        effective_on: if of_period { run.period.last_day() } else { operator.zone.local(now).date_naive() },
         issued_at: now,
         issued_by: run.proposed_by.clone(),
         approved_by: run.approved_by.clone().unwrap_or_default(),

@@ -1,11 +1,14 @@
 //! Credit runs: saved plans, and what becomes of each subscription in them.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
 use super::{Error, money};
+use crate::domain::credit::Road;
+use crate::domain::goodwill::{Matrix, Subject};
 use crate::domain::ids::{AccountId, CreditRunId, SubscriptionId};
 use crate::domain::money::Money;
 use crate::domain::period::Month;
@@ -38,7 +41,16 @@ impl RunState {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub id: CreditRunId,
+    pub road: Road,
+    /// The service period; of goodwill, the month in which its outage began.
     pub period: Month,
+    /// What goodwill is given for, and its matrix.
+    pub goodwill: Option<(Subject, Matrix)>,
+    /// The plan that this one stands in the place of, and the one that stands in the place of this.
+    pub replaces: Option<CreditRunId>,
+    pub replaced_by: Option<CreditRunId>,
+    /// The run whose credits this one takes back, and why.
+    pub reverses: Option<(CreditRunId, String)>,
     pub recorded_as_of: Instant,
     pub state: RunState,
     pub total: Money,
@@ -60,7 +72,14 @@ pub struct Run {
 #[derive(sqlx::FromRow)]
 struct RunRow {
     run_id: Uuid,
+    road: String,
     period: String,
+    subject: Option<String>,
+    matrix: Option<Value>,
+    replaces: Option<Uuid>,
+    replaced_by: Option<Uuid>,
+    reverses: Option<Uuid>,
+    reversal_reason: Option<String>,
     recorded_as_of: DateTime<Utc>,
     state: String,
     currency: String,
@@ -85,6 +104,18 @@ impl RunRow {
         let optional = |at: Option<DateTime<Utc>>, column| at.map(|at| instant(at, column)).transpose();
         Ok(Run {
             id: CreditRunId(self.run_id),
+            road: Road::parse(&self.road).ok_or_else(|| damaged("road"))?,
+            goodwill: self
+                .subject
+                .zip(self.matrix)
+                .map(|(subject, matrix)| {
+                    let subject = Subject::parse(&subject).ok_or_else(|| damaged("subject"))?;
+                    Ok::<_, Error>((subject, serde_json::from_value(matrix).map_err(|_| damaged("matrix"))?))
+                })
+                .transpose()?,
+            replaces: self.replaces.map(CreditRunId),
+            replaced_by: self.replaced_by.map(CreditRunId),
+            reverses: self.reverses.map(CreditRunId).zip(self.reversal_reason),
             period: self.period.parse().map_err(|_| damaged("period"))?,
             recorded_as_of: instant(self.recorded_as_of, "credit_run.recorded_as_of")?,
             state: RunState::parse(&self.state).ok_or_else(|| damaged("state"))?,
@@ -106,12 +137,16 @@ impl RunRow {
 }
 
 pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
+    let matrix = run.goodwill.as_ref().map(|(_, matrix)| serde_json::to_value(matrix)).transpose();
+    let matrix = matrix.map_err(|error| Error::Corrupt(format!("a matrix that is no JSON: {error}")))?;
     sqlx::query(
         r"INSERT INTO credit_run (run_id, road, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due,
-                                  inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at)
-          VALUES ($1, 'contract', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                  inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at, subject, matrix, replaces,
+                                  reverses, reversal_reason)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
     )
     .bind(run.id.0)
+    .bind(run.road.name())
     .bind(run.period.to_string())
     .bind(run.recorded_as_of.utc())
     .bind(run.state.name())
@@ -125,15 +160,31 @@ pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     .bind(&run.proposed_by_name)
     .bind(run.proposed_at.utc())
     .bind(run.expires_at.utc())
+    .bind(run.goodwill.as_ref().map(|(subject, _)| subject.to_string()))
+    .bind(matrix)
+    .bind(run.replaces.map(|id| id.0))
+    .bind(run.reverses.as_ref().map(|(id, _)| id.0))
+    .bind(run.reverses.as_ref().map(|(_, reason)| reason.as_str()))
     .execute(conn)
     .await?;
     Ok(())
 }
 
+/// Says of a plan that another one stands in its place; false where one does already.
+pub async fn replace(conn: &mut PgConnection, old: CreditRunId, by: CreditRunId) -> Result<bool, Error> {
+    let done = sqlx::query(r"UPDATE credit_run SET replaced_by = $2 WHERE run_id = $1 AND replaced_by IS NULL")
+        .bind(old.0)
+        .bind(by.0)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
+                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1",
     )
     .bind(id.0)
@@ -145,8 +196,9 @@ pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// The run, locked until commit: approving and applying it happen one after the other.
 pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
+                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1 FOR UPDATE",
     )
     .bind(id.0)
@@ -158,8 +210,9 @@ pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// All runs, the newest first.
 pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
+                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run ORDER BY proposed_at DESC, run_id LIMIT $1",
     )
     .bind(limit)
@@ -211,7 +264,7 @@ impl ItemOutcome {
         }
     }
 
-    fn parse(name: &str) -> Option<ItemOutcome> {
+    pub fn parse(name: &str) -> Option<ItemOutcome> {
         [ItemOutcome::Credit, ItemOutcome::HeldBack, ItemOutcome::NothingDue].into_iter().find(|one| one.name() == name)
     }
 }
@@ -450,14 +503,16 @@ pub async fn changed_since(
     Ok(kinds.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
 }
 
-/// Locks every run of a period until commit, in the order of their ids, and gives those that were approved and are not
+/// Locks every contract run of a period until commit, in the order of their ids, and gives those that were approved and are not
 /// applied to the end: of two that are approved at once, the second sees the first.
 pub async fn lock_period(conn: &mut PgConnection, period: Month) -> Result<Vec<CreditRunId>, Error> {
     let rows: Vec<(Uuid, String)> =
-        sqlx::query_as(r"SELECT run_id, state FROM credit_run WHERE period = $1 ORDER BY run_id FOR NO KEY UPDATE")
-            .bind(period.to_string())
-            .fetch_all(conn)
-            .await?;
+        sqlx::query_as(
+            r"SELECT run_id, state FROM credit_run WHERE period = $1 AND road = 'contract' ORDER BY run_id FOR NO KEY UPDATE",
+        )
+        .bind(period.to_string())
+        .fetch_all(conn)
+        .await?;
     let approved = rows.into_iter().filter(|(_, state)| state == RunState::Approved.name());
     Ok(approved.map(|(id, _)| CreditRunId(id)).collect())
 }
