@@ -27,6 +27,7 @@ use makegood::domain::books::{Code, Posting};
 use makegood::domain::chart::Chart;
 use makegood::domain::credit::Road;
 use makegood::domain::export::{Format, beancount_account, hledger_account};
+use makegood::domain::feed::credit_name;
 use makegood::domain::ids::{AccountId, CreditId};
 use makegood::domain::money::Money;
 use makegood::domain::period::Month;
@@ -38,6 +39,7 @@ use makegood::flows::file_claim::{FileClaim, file_claim};
 use makegood::flows::issue_credits::{ToIssue, issue_in};
 use makegood::flows::make_journal::{MakeJournal, make_journal};
 use makegood::flows::post_claims::post_claims;
+use makegood::flows::reverse_credit::{ReverseCredit, reverse_credit};
 use makegood::flows::sequence_feed::sequence_feed;
 use makegood::flows::set_up_chart::set_up_chart;
 use makegood::flows::verify_books::verify_books;
@@ -365,6 +367,36 @@ async fn pages_of_transfers_hold_each_once_and_a_full_page_never_changes() {
     assert_eq!(ids_in.collect::<Vec<_>>(), more[..5]);
 }
 
+#[tokio::test]
+async fn a_trial_balance_takes_two_dates_and_names_the_general_ledger() {
+    if is_skipped("a_trial_balance_takes_two_dates_and_names_the_general_ledger") {
+        return;
+    }
+    let world = full_books().await;
+    let pool = &world.database.app;
+    let doors = doors(pool, november(25)).await;
+    let token = doors.staff("ruth", Role::Auditor);
+    let shown = async |query: &str| {
+        let answer = doors.get(&format!("/v1/ledger/trial-balance{query}"), &token).await.json();
+        assert_eq!(answer["balanced"], true, "{query}");
+        answer["lines"].as_array().unwrap().clone()
+    };
+    let due = due_of_all(7);
+    let owed = |lines: &[Value]| {
+        let line = lines.iter().find(|line| line["account"] == "OWED" && line["currency"] == "NZD").unwrap();
+        assert_eq!((&line["gl"], &line["name"]), (&json!("2310"), &json!("Credits owed to customers")));
+        minor(line["credit"].as_str().unwrap(), "NZD")
+    };
+    // What was known on the tenth is the run, which takes effect in October; what is effective in October holds what was posted into it later.
+    assert_eq!(owed(&shown("?recorded_through=2026-11-10T00:00:00Z").await), due);
+    let both = "?effective_through=2026-10-31&recorded_through=2026-11-10T00:00:00Z";
+    assert_eq!(owed(&shown(both).await), due);
+    assert_eq!(shown("?effective_through=2026-10-30&recorded_through=2026-11-10T00:00:00Z").await, [Value::Null; 0]);
+    let all = owed(&shown("").await);
+    let october = owed(&shown("?effective_through=2026-10-31").await);
+    assert!(due < october && october < all, "{due}, {october}, {all}");
+}
+
 fn step(to: PeriodState, hash: Option<&str>) -> ClosePeriod {
     ClosePeriod { period: october(), to, trial_balance_hash: hash.map(str::to_owned) }
 }
@@ -398,6 +430,10 @@ async fn what_is_dated_into_a_closed_period_takes_effect_on_the_first_open_day()
     let supervisor = staff("wiremu", Role::Supervisor);
     let asked = close_period(pool, now, &supervisor, &key("not-finance"), step(PeriodState::Closing, None)).await;
     assert_eq!((refused(asked), audited(pool, "period.close.refused").await), ("forbidden", 1));
+    let doors = doors(pool, now).await;
+    let billing = doors.machine(Role::Billing, "billing").await;
+    number_all(pool).await;
+    let pulled = doors.get("/v1/billing/feed", &billing).await.json();
     let closing = close(pool, "tama", now, step(PeriodState::Closing, None)).await.unwrap();
     assert_eq!((&closing["state"], &closing["closing_by"]), (&json!("closing"), &json!("tama")));
     let hash = closing["trial_balance_hash"].as_str().unwrap().to_owned();
@@ -415,6 +451,17 @@ async fn what_is_dated_into_a_closed_period_takes_effect_on_the_first_open_day()
     .await
     .unwrap();
     assert!(days.iter().all(|(credit, _, transfer)| credit == transfer), "{days:?}");
+    let answer = json!({ "items": [{
+        "credit": pulled["data"][0]["credit"]["id"], "answer": "applied", "reference": "INV-1", "date": "2026-10-31",
+    }] });
+    let taken = doors.post("/v1/billing/acks", &billing, "", &answer).await.json();
+    assert_eq!(taken["recorded"], 1, "{taken} {pulled}");
+    let applied: Vec<NaiveDate> =
+        sqlx::query_scalar("SELECT DISTINCT effective_on FROM transfer WHERE event LIKE 'applied:%'")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    assert_eq!(applied, [day("2026-11-01")]);
     let on = |text| days.iter().filter(|(credit, _, _)| *credit == day(text)).count();
     assert_eq!((on("2026-10-30"), on("2026-11-01"), on("2026-11-02")), (2, 2 * 3 + 2, 2));
     let of_october = days.iter().filter(|one| one.0 == day("2026-11-01") && one.1 == Some(day("2026-10-01")));
@@ -431,8 +478,7 @@ async fn what_is_dated_into_a_closed_period_takes_effect_on_the_first_open_day()
         "wrong_state".to_owned()
     );
     assert_eq!(refused(close(pool, "tama", now, step(PeriodState::Open, None)).await), "invalid_request");
-    let periods = doors(pool, now).await;
-    let shown = periods.get("/v1/ledger/periods", &periods.staff("ruth", Role::Auditor)).await.json();
+    let shown = doors.get("/v1/ledger/periods", &doors.staff("ruth", Role::Auditor)).await.json();
     let states: Vec<_> =
         shown["data"].as_array().unwrap().iter().map(|one| (one["period"].clone(), one["state"].clone())).collect();
     assert_eq!(states, [(json!("2026-11"), json!("open")), (json!("2026-10"), json!("locked"))]);
@@ -625,7 +671,7 @@ async fn a_journal_batch_stays_as_it_was_made_and_what_comes_later_stands_in_the
     // Later postings, another chart; eight ask at once, for two periods.
     chart(pool, &CHART.replace("4810", "4899"), november(22)).await;
     let mut late = goodwill(5, 4, 999, november(22));
-    (late.credit.road, late.credit.reason) = (Road::Contract, "sla_tier".to_owned());
+    (late.credit.road, late.credit.reason, late.credit.against) = (Road::Contract, "sla_tier".to_owned(), Code::Sla);
     late.credit.effective_on = day("2026-10-31");
     issue(pool, &[late]).await;
     number_all(pool).await;
@@ -726,6 +772,29 @@ async fn the_reason_code_chooses_the_account_and_the_tax() {
             ("TAX_PENDING".to_owned(), 2_000, 12_000, 2_000, "VAT20".to_owned())
         ]
     );
+    // The chart changes; what is taken back goes the way that it came.
+    assert_eq!(chart(pool, CHART, now.plus(12 * MINUTE)).await, 2);
+    let doors = doors(pool, now.plus(13 * MINUTE)).await;
+    let billing = doors.machine(Role::Billing, "billing").await;
+    number_all(pool).await;
+    doors.get("/v1/billing/feed", &billing).await;
+    let (credit,): (uuid::Uuid,) =
+        sqlx::query_as("SELECT credit_id FROM credit WHERE account_id = $1").bind(world.accounts[1].0).fetch_one(pool).await.unwrap();
+    let name = credit_name(CreditId(credit));
+    let answer = json!({ "items": [{ "credit": name, "answer": "applied", "reference": "INV-1", "date": "2026-11-20" }] });
+    assert_eq!(doors.post("/v1/billing/acks", &billing, "", &answer).await.json()["recorded"], 1);
+    let request: ReverseCredit =
+        serde_json::from_value(json!({ "reason": "record_corrected", "note": "It was another shard's outage." })).unwrap();
+    let finance = staff("tama", Role::Finance);
+    reverse_credit(pool, now.plus(14 * MINUTE), &finance, &key("reverse"), &name, request).await.unwrap();
+    let back: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT credit, amount_minor FROM transfer WHERE document = $1 AND debit = 'RECOVERABLE' ORDER BY amount_minor DESC",
+    )
+    .bind(credit)
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    assert_eq!(back, [("GOODWILL".to_owned(), 10_000), ("TAX_PENDING".to_owned(), 2_000)]);
     let agent = staff("mere", Role::Agent);
     assert_eq!(refused(set_up_chart(pool, now, &agent, &Chart::parse(CHART).unwrap()).await), "forbidden");
     books_hold(pool).await;

@@ -19,6 +19,7 @@ mod say;
 
 pub mod bench;
 pub mod client;
+pub mod credit_run;
 pub mod database;
 pub mod demo;
 pub mod evaluate;
@@ -107,6 +108,9 @@ enum Command {
     /// Outages that belong together: list, show with what is at stake, name
     #[command(subcommand)]
     Incident(incident::IncidentCommand),
+    /// Many credits at once: propose them, show what that comes to, approve
+    #[command(subcommand)]
+    CreditRun(Box<credit_run::CreditRunCommand>),
     /// Outages by hand: enter, close, correct, sign off, list
     #[command(subcommand)]
     Outage(Box<outage::OutageCommand>),
@@ -163,6 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
         Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),
+        Command::CreditRun(command) => return Ok(ExitCode::from(credit_run::run(&command).await)),
         Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),
         Command::Openapi => print!("{}", crate::http::router::document()),
     }

@@ -160,9 +160,9 @@ impl Chart {
             }
             match (self.tax.get(&reason.tax), reason.road) {
                 (None, _) => wrong(format!("{pointer}/tax"), "there is no such rule under tax"),
-                (Some(rule), Road::Contract) if rule.basis == Basis::Excluded => wrong(
+                (Some(rule), Road::Contract | Road::Goodwill) if rule.basis == Basis::Excluded => wrong(
                     format!("{pointer}/tax"),
-                    "what terms pay is compared with what was credited, tax included: take a rule whose basis is included",
+                    "a run's total is typed with the tax in it: take a rule whose basis is included",
                 ),
                 (Some(_), Road::Contract | Road::Claim | Road::Goodwill) => {}
             }
@@ -199,7 +199,7 @@ mod tests {
         let chart = Chart::parse(EXAMPLE).unwrap();
         let by_itself = Chart::default();
         for (road, reason) in
-            [(Road::Contract, "sla_tier"), (Road::Claim, "evidence_of_cost"), (Road::Goodwill, "goodwill_run")]
+            [(Road::Contract, "sla_tier"), (Road::Claim, "evidence_of_cost"), (Road::Goodwill, "goodwill")]
         {
             assert_eq!(chart.account(road, reason), by_itself.account(road, reason), "{reason}");
             assert_eq!(chart.rule(road, reason, &usual()), by_itself.rule(road, reason, &usual()), "{reason}");

@@ -22,6 +22,7 @@ pub mod effect;
 pub mod export;
 pub mod feed;
 pub mod fold;
+pub mod goodwill;
 pub mod ids;
 pub mod incident;
 pub mod journal;

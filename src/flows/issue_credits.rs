@@ -1,15 +1,15 @@
 //! Issuing credits, inside the transaction of whoever decided: the credit, its transfers, its audit row and what billing will
 //! hear of it, all or nothing, and each only once.
 
+use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::domain::accounting::effective;
 use crate::domain::books::{self, Parts};
-use crate::domain::chart::Chart;
 use crate::domain::feed::credit_name;
 use crate::store::credits::{self, Addressee, Credit, Entry};
-use crate::store::{Error, accounting, chart};
+use crate::store::{Error, accounting};
 
 /// A credit to issue, how billing addresses its account, and the claim's reference where one asked for it.
 #[derive(Clone, Debug)]
@@ -24,30 +24,27 @@ pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usi
     let accounts: Vec<uuid::Uuid> = wanted.iter().map(|one| one.credit.account.0).collect();
     credits::lock_accounts(conn, &accounts).await?;
     let open_from = accounting::open_from(conn).await?;
-    let (_, chart) = chart::newest(conn).await?;
-    // What is dated into a closed period says so by its service period; it takes effect on the first open day.
-    let all: Vec<Credit> = wanted
-        .iter()
-        .map(|one| Credit { effective_on: effective(one.credit.effective_on, open_from), ..one.credit.clone() })
-        .collect();
+    let wanted: Vec<ToIssue> = wanted.iter().map(|one| dated(one, open_from)).collect();
+    let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
     let new = credits::insert_new(conn, &all).await?;
-    let entries: Vec<Entry> = wanted
-        .iter()
-        .zip(&all)
-        .filter(|(_, credit)| new.contains(&credit.id))
-        .map(|(one, credit)| entry(credit, one, &chart))
-        .collect();
+    let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
     credits::post(conn, &entries).await?;
     Ok(entries.len())
 }
 
-fn entry(credit: &Credit, one: &ToIssue, chart: &Chart) -> Entry {
-    let reason = chart.account(credit.road, &credit.reason);
+/// What is dated into a closed accounting period takes effect on the first open day; its service period says what it is for.
+fn dated(one: &ToIssue, open_from: NaiveDate) -> ToIssue {
+    let effective_on = effective(one.credit.effective_on, open_from);
+    ToIssue { credit: Credit { effective_on, ..one.credit.clone() }, ..one.clone() }
+}
+
+pub(super) fn entry(one: &ToIssue) -> Entry {
+    let credit = &one.credit;
     Entry {
         account: credit.account,
         document: credit.id.0,
         event: "issued".to_owned(),
-        postings: books::issued(Parts { reason, net: credit.net, tax: credit.tax }),
+        postings: books::issued(Parts { reason: credit.against, net: credit.net, tax: credit.tax }),
         reason: credit.reason.clone(),
         effective_on: credit.effective_on,
         recorded_at: credit.issued_at,
@@ -60,13 +57,13 @@ fn entry(credit: &Credit, one: &ToIssue, chart: &Chart) -> Entry {
             "currency": credit.gross.currency(),
             "proposed_by": credit.issued_by,
         }),
-        item: Some(("issue", feed_body(credit, one))),
+        item: Some(("issue", feed_body(one))),
     }
 }
 
 /// What billing reads of a credit.
-fn feed_body(credit: &Credit, one: &ToIssue) -> Value {
-    let addressee = &one.addressee;
+fn feed_body(one: &ToIssue) -> Value {
+    let ToIssue { credit, addressee, .. } = one;
     json!({
         "id": credit_name(credit.id),
         "account": addressee.reference,

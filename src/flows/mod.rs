@@ -37,6 +37,7 @@ pub mod once;
 pub mod open_case;
 pub mod post_claims;
 pub mod propose_credit_run;
+pub mod propose_goodwill;
 pub mod publish_calendar;
 pub mod publish_terms;
 pub mod pull_feed;

@@ -5,11 +5,11 @@ use sqlx::PgPool;
 
 use super::issue_credits::{ToIssue, issue_in};
 use crate::domain::claim::{Claim, Decision};
+use crate::domain::chart::Chart;
 use crate::domain::credit::{Cause, Road, credit_id};
 use crate::domain::ids::{AccountId, ClaimId};
 use crate::domain::money::MoneyError;
 use crate::domain::operator::Operator;
-use crate::domain::tax::TaxRule;
 use crate::domain::time::Instant;
 use crate::store::credits::Credit;
 use crate::store::{Error, audit, chart, claims, credits, lock_account, operator};
@@ -42,8 +42,8 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
     };
     let operator = operator::get(&mut tx).await?;
     let addressee = credits::addressee(&mut tx, account).await?;
-    let rule = chart::newest(&mut tx).await?.1.rule(Road::Claim, decision.opinion.reason.name(), &operator.tax);
-    let credit = credit(&claim, &decision, &operator, &rule, now)?;
+    let (_, chart) = chart::newest(&mut tx).await?;
+    let credit = credit(&claim, &decision, &operator, &chart, now)?;
     issue_in(&mut tx, &[ToIssue { credit, addressee, claim_reference: Some(claim.reference.clone()) }]).await?;
     let before = claim.version;
     let posted =
@@ -71,11 +71,13 @@ fn credit(
     claim: &Claim,
     decision: &Decision,
     operator: &Operator,
-    rule: &TaxRule,
+    chart: &Chart,
     now: Instant,
 ) -> Result<Credit, Error> {
     let road = Road::Claim;
     let broken = |error: MoneyError| Error::Corrupt(format!("claim {}: {error}", claim.reference));
+    let reason = decision.opinion.reason.name();
+    let rule = chart.rule(road, reason, &operator.tax);
     let split = rule.split(decision.opinion.amount).map_err(broken)?;
     let gross = split.net.plus(split.tax).map_err(broken)?;
     let cause = Cause::Claim(claim.id);
@@ -85,11 +87,12 @@ fn credit(
         road,
         cause: cause.to_string(),
         generation: 0,
-        reason: decision.opinion.reason.name().to_owned(),
+        reason: reason.to_owned(),
+        against: chart.account(road, reason),
         gross,
         net: split.net,
         tax: split.tax,
-        tax_code: rule.code.clone(),
+        tax_code: rule.code,
         tax_rate_bp: rule.rate_bp,
         subscription: None,
         claim: Some(claim.id),

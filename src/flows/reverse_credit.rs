@@ -287,7 +287,7 @@ pub fn entry(credit: &Credit, event: String, order: &Order<'_>) -> Entry {
 }
 
 pub fn parts(credit: &Credit, amounts: Amounts) -> Parts {
-    Parts { reason: credit.road.reason_account().0, net: amounts.net, tax: amounts.tax }
+    Parts { reason: credit.against, net: amounts.net, tax: amounts.tax }
 }
 
 /// What billing reads of a `cancel` or a `debit`: the credit that it is about, and how much of it.

@@ -44,6 +44,7 @@ pub mod pages;
 pub mod problem;
 pub mod records;
 pub mod router;
+pub mod run_preview;
 pub mod shards;
 pub mod spool;
 pub mod terms;

@@ -59,7 +59,6 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(records::charges))
         .routes(routes!(records::subscriptions))
         // Supervisors and finance.
-        .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
         .routes(routes!(differences::decide))
         .routes(routes!(finance::list_journals, finance::create_journal))
@@ -96,6 +95,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     let slow = OpenApiRouter::new()
         .routes(routes!(credit_runs::assess))
         .routes(routes!(credit_runs::propose))
+        .routes(routes!(credit_runs::propose_for_goodwill))
+        .routes(routes!(credit_runs::get))
+        .routes(routes!(credit_runs::lines))
         .routes(routes!(differences::make, differences::list))
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))

@@ -123,15 +123,21 @@ pub struct OpenPromise {
     pub minor: i64,
 }
 
-/// What is open of months up to `through`, by account. A sum that nobody can say yet is not among them.
+/// What is open of months up to `through`, by account. A sum that nobody can say yet is not among them; what was taken back is open
+/// again.
 pub async fn open_promises(conn: &mut PgConnection, through: Month) -> Result<Vec<OpenPromise>, Error> {
     Ok(sqlx::query_as(
         r"WITH newest AS (
               SELECT period, max(recorded_as_of) AS as_of FROM assessment_run
               WHERE finished_at IS NOT NULL AND period <= $1 GROUP BY period
           ), given AS (
-              SELECT account_id, subscription_id, to_char(service_from, 'YYYY-MM') AS period, currency, gross_minor AS minor
-              FROM credit WHERE road = 'contract' AND subscription_id IS NOT NULL
+              SELECT account_id, subscription_id, to_char(service_from, 'YYYY-MM') AS period, currency,
+                     gross_minor - coalesce(debited, 0) AS minor
+              FROM credit
+              LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
+                                sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+                         FROM credit_deed GROUP BY account_id, credit_id) AS taken USING (account_id, credit_id)
+              WHERE road = 'contract' AND subscription_id IS NOT NULL AND is_reversed IS NOT TRUE
               UNION ALL
               SELECT account_id, subscription_id, period, currency, amount_minor
               FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::evidence::instant;
+use super::mass_credits::Sending;
 use crate::domain::chain::{AuditRow, Hash, TransferRow};
 
 #[derive(sqlx::FromRow)]
@@ -114,20 +115,22 @@ pub struct Link {
 }
 
 pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) -> Result<(), Error> {
-    sqlx::query(
-        r"INSERT INTO chain (lane, no, kind, account_id, row_id, hash)
-          SELECT $1, no, kind, account_id, row_id, hash
-          FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::bytea[]) AS link (no, kind, account_id, row_id, hash)",
-    )
-    .bind(lane)
-    .bind(links.iter().map(|link| link.no).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.kind.as_str()).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.account_id).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.row_id).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.hash.clone()).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let mut sending = Sending::begin(
+        conn.copy_in_raw(r"COPY chain (lane, no, kind, account_id, row_id, hash) FROM STDIN (FORMAT binary)").await?,
+    );
+    for link in links {
+        sending
+            .rows
+            .row(6)
+            .smallint(lane)
+            .bigint(link.no)
+            .text(&link.kind)
+            .uuid(link.account_id)
+            .uuid(link.row_id)
+            .bytes(&link.hash);
+        sending.flush().await?;
+    }
+    sending.end().await
 }
 
 pub async fn links_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Link>, Error> {

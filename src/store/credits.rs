@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::evidence::instant;
 use super::{Error, accounting, money};
 use crate::domain::accounting::effective;
-use crate::domain::books::Posting;
+use crate::domain::books::{Code, Posting};
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
 use crate::domain::money::Money;
@@ -25,6 +25,8 @@ pub struct Credit {
     pub cause: String,
     pub generation: i32,
     pub reason: String,
+    /// The account of the books that it is written against: SLA, GOODWILL or COMPENSATION.
+    pub against: Code,
     pub gross: Money,
     pub net: Money,
     pub tax: Money,
@@ -50,6 +52,7 @@ struct Row {
     cause: String,
     generation: i32,
     reason: String,
+    against: Option<String>,
     currency: String,
     gross_minor: i64,
     net_minor: i64,
@@ -72,10 +75,15 @@ impl Row {
     fn credit(self) -> Result<Credit, Error> {
         let damaged = |column: &str| Error::Corrupt(format!("credit.{column} of {}", self.credit_id));
         let amount = |minor, column| money(minor, &self.currency, column);
+        let road = Road::parse(&self.road).ok_or_else(|| damaged("road"))?;
         Ok(Credit {
             account: AccountId(self.account_id),
             id: CreditId(self.credit_id),
-            road: Road::parse(&self.road).ok_or_else(|| damaged("road"))?,
+            road,
+            against: match &self.against {
+                Some(name) => Code::parse(name).ok_or_else(|| damaged("against"))?,
+                None => road.reason_account().0,
+            },
             gross: amount(self.gross_minor, "credit.gross_minor")?,
             net: amount(self.net_minor, "credit.net_minor")?,
             tax: amount(self.tax_minor, "credit.tax_minor")?,
@@ -106,10 +114,10 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     let inserted: Vec<Uuid> = sqlx::query_scalar(
         r"INSERT INTO credit (account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor,
                               tax_code, tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone,
-                              effective_on, issued_at, issued_by, approved_by)
+                              effective_on, issued_at, issued_by, approved_by, against)
           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::bigint[],
                                $9::bigint[], $10::bigint[], $11::text[], $12::int[], $13::uuid[], $14::uuid[], $15::uuid[],
-                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[])
+                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[], $23::text[])
           ON CONFLICT (account_id, credit_id) DO NOTHING RETURNING credit_id",
     )
     .bind(column(|credit| credit.account.0))
@@ -134,6 +142,7 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     .bind(credits.iter().map(|credit| credit.issued_at.utc()).collect::<Vec<DateTime<Utc>>>())
     .bind(text(|credit| &credit.issued_by))
     .bind(text(|credit| &credit.approved_by))
+    .bind(text(|credit| credit.against.name()))
     .fetch_all(conn)
     .await?;
     Ok(inserted.into_iter().map(CreditId).collect())
@@ -294,7 +303,7 @@ pub async fn of_accounts(conn: &mut PgConnection, accounts: &[AccountId]) -> Res
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE account_id = ANY ($1) ORDER BY issued_at DESC, credit_id LIMIT 1000",
     )
     .bind(ids)
@@ -308,7 +317,7 @@ pub async fn find_many(conn: &mut PgConnection, accounts: &[Uuid], credits: &[Uu
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE (account_id, credit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)
