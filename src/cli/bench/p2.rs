@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 
 use super::served::Served;
 use super::{Bench, BenchArgs, Figure, Report, Target, Thousandths, median};
+use crate::cli::administrator;
 use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
@@ -71,7 +72,7 @@ async fn approved(served: &Served, credits: i64, name: &str) -> anyhow::Result<C
 async fn ready(credits: i64, is_idle: bool) -> anyhow::Result<Served> {
     let served = if is_idle { Served::idle().await? } else { Served::start().await? };
     let now = Clock::real().now();
-    set_up_operator(&served.opened.pool, now, &supervisor("bench"), &operator()?).await?;
+    set_up_operator(&served.opened.pool, now, &administrator("bench"), &operator()?).await?;
     floor_credits::make_accounts(&served.opened.pool, served.owner()?, credits, now).await?;
     Ok(served)
 }
@@ -206,7 +207,10 @@ async fn by_service(served: &Served, credits: i64, name: &str) -> anyhow::Result
     let pool = &served.opened.pool;
     // Nothing is left to number of the run before.
     while sequence_feed(pool, feed::LANE, Clock::real().now()).await? > 0 {}
-    floor_credits::forget_books(served.owner()?).await?;
+    // The service looks for work all the time: whoever of the two was in the way is asked again.
+    while let Err(error) = floor_credits::forget_books(served.owner()?).await {
+        ensure!(error.is_unavailable(), error);
+    }
     let run = approved(served, credits, name).await?;
     let start = Stopwatch::now();
     loop {
