@@ -1,14 +1,15 @@
-//! `makegood ledger verify|checkpoint|export`: the proof that the books are the ones that were written, with and without a database.
+//! `makegood ledger verify|checkpoint` and the chain's export: the proof that the books are the ones that were written, with and without a database.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use sqlx::PgPool;
 
 use super::database::{self, DatabaseArgs};
 use crate::clock::Clock;
@@ -26,16 +27,6 @@ const BATCH: i64 = 5_000;
 
 /// The longest line of an export, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
-
-#[derive(Debug, Subcommand)]
-pub enum LedgerCommand {
-    /// Verify the chain: in the database, or in an export without one. Exit code 6 where it does not hold
-    Verify(VerifyArgs),
-    /// Sign where the chain stands, at the end of a file that can leave the machine
-    Checkpoint(CheckpointArgs),
-    /// Export the books
-    Export(ExportArgs),
-}
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -64,32 +55,8 @@ pub struct CheckpointArgs {
     out: PathBuf,
 }
 
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    /// What the export is for.
-    #[arg(long)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Every chained row with its link, as JSON lines, for `makegood ledger verify --export`.
-    Chain,
-}
-
-pub async fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        LedgerCommand::Verify(args) => verify(args).await,
-        LedgerCommand::Checkpoint(args) => checkpoint(args).await,
-        LedgerCommand::Export(args) => match args.format {
-            Format::Chain => export_chain(&args.database).await,
-        },
-    }
-}
-
-async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+/// Verifies, and says what was found.
+pub async fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let mut forged = Findings::default();
     let checkpoints = read_checkpoints(args, &mut forged)?;
     let mut verified = match &args.export {
@@ -208,7 +175,8 @@ fn verify_export(file: &Path, checkpoints: Vec<Checkpoint>) -> anyhow::Result<Ve
     export.end().map_err(anyhow::Error::msg).with_context(name)
 }
 
-async fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
+/// Signs a checkpoint.
+pub async fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
     let opened = database::open(&args.database).await?;
     let key = checkpoint_key(&opened.keys_dir)?;
     match keep_checkpoint(&opened.pool, &args.out, &key, Clock::real().real_now()).await {
@@ -232,13 +200,11 @@ async fn checkpoint(args: &CheckpointArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Writes every chained row on stdout, as of one moment.
-pub async fn export_chain(database: &DatabaseArgs) -> anyhow::Result<ExitCode> {
-    let opened = database::open(database).await?;
-    let mut tx = snapshot::open(&opened.pool).await?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
+/// Writes every chained row, as of one moment.
+pub async fn export_chain(pool: &PgPool, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut tx = snapshot::open(pool).await?;
     let mut write = |line: &proof::Line| -> anyhow::Result<()> {
-        serde_json::to_writer(&mut out, line)?;
+        serde_json::to_writer(&mut *out, line)?;
         Ok(out.write_all(b"\n")?)
     };
     write(&proof::Line::Begin { format: proof::EXPORT.to_owned(), at: Clock::real().real_now() })?;
@@ -268,7 +234,7 @@ pub async fn export_chain(database: &DatabaseArgs) -> anyhow::Result<ExitCode> {
     write(&proof::Line::End { lanes: heads, waiting: stored::waiting(&mut tx).await?, outside })?;
     out.flush()?;
     eprintln!("exported {entries} entries and {items} feed items");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn bar() -> ProgressBar {

@@ -1,6 +1,7 @@
 //! What is true. Pure: no I/O, no async, no clock, no SQL, no floating point.
 
 pub mod account;
+pub mod accounting;
 pub mod actor;
 pub mod ask;
 pub mod assess;
@@ -11,16 +12,21 @@ pub mod case;
 pub mod chain;
 pub mod changes;
 pub mod charge;
+pub mod chart;
 pub mod checkpoint;
 pub mod claim;
+pub mod course;
 pub mod credit;
 pub mod difference;
 mod document;
 pub mod effect;
+pub mod export;
 pub mod feed;
 pub mod fold;
+pub mod goodwill;
 pub mod ids;
 pub mod incident;
+pub mod journal;
 pub mod mapping_file;
 pub mod money;
 pub mod monitors;
@@ -35,6 +41,8 @@ pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
 pub mod shards;
+pub mod sheet;
+pub mod tax;
 pub mod terms;
 pub mod time;
 mod unreadable;

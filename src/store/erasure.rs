@@ -63,6 +63,11 @@ pub async fn blank(conn: &mut PgConnection, account: AccountId, reference: &str)
             .bind(ERASED)
             .execute(&mut *conn)
             .await?;
+    let deeds = sqlx::query(r"UPDATE credit_deed SET note = $2 WHERE account_id = $1 AND note NOT IN ('', $2)")
+        .bind(account.0)
+        .bind(ERASED)
+        .execute(&mut *conn)
+        .await?;
     let differences = sqlx::query(r"UPDATE difference_decision SET reason = $2 WHERE account_id = $1 AND reason <> $2")
         .bind(account.0)
         .bind(ERASED)
@@ -82,6 +87,7 @@ pub async fn blank(conn: &mut PgConnection, account: AccountId, reference: &str)
         ("claim", claims),
         ("claim_event", events),
         ("billing_answer", details),
+        ("credit_deed", deeds),
         ("difference_decision", differences),
         ("placement_settlement", settlements),
     ]
@@ -92,7 +98,7 @@ pub async fn blank(conn: &mut PgConnection, account: AccountId, reference: &str)
 /// Takes what was blanked out of the tables' pages, where old versions of rows stay until then.
 pub async fn vacuum(conn: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
-        r"VACUUM request_origin, idempotency, session, account, claim, claim_event, billing_answer, difference_decision,
+        r"VACUUM request_origin, idempotency, session, account, claim, claim_event, billing_answer, credit_deed, difference_decision,
                  placement_settlement",
     )
     .execute(conn)

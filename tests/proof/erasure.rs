@@ -19,12 +19,13 @@ use crate::world::*;
 use crate::{Folder, checkpoints, give, number_all, verified};
 
 /// What must be gone: each stands somewhere before.
-const CANARIES: [&str; 8] = [
+const CANARIES: [&str; 9] = [
     "Canary Forwarding",
     "canary@harbour.example",
     "canary demurrage words",
     "canary advice of the agent",
     "canary of billing",
+    "canary of a deed",
     "canary of a difference",
     "canary of a settlement",
     "127.0.0.1",
@@ -127,6 +128,8 @@ async fn what_is_erased_is_gone_and_sums_and_chain_stay() {
     for statement in [
         "INSERT INTO billing_answer SELECT account_id, credit_id, 1, 'accepted', '', '2026-11-30', 0, 0, 0, 'canary of billing', 'b', now()
            FROM credit WHERE account_id = $1 LIMIT 1",
+        "INSERT INTO credit_deed SELECT account_id, credit_id, 2, 'kept', 0, 0, 0, 'sla_tier', 'canary of a deed', '', '2026-11-30', 's', now()
+           FROM credit WHERE account_id = $1 LIMIT 1",
         "INSERT INTO difference_decision VALUES ($1, gen_random_uuid(), 'keep', 'canary of a difference', now(), 'staff|aroha')",
         "INSERT INTO placement_settlement VALUES ($1, gen_random_uuid(), now(), 'm', now(), now(), NULL, 'canary of a settlement', 's')",
     ] {
@@ -168,7 +171,7 @@ async fn what_is_erased_is_gone_and_sums_and_chain_stay() {
     let erased = erase(Some(&world.database.url_owner));
     assert_eq!(erased.status.code(), Some(0), "{}", String::from_utf8_lossy(&erased.stderr));
     let counts: serde_json::Value = serde_json::from_slice(&erased.stdout).unwrap();
-    for table in ["account", "claim", "claim_event", "billing_answer", "request_origin", "idempotency"] {
+    for table in ["account", "claim", "claim_event", "billing_answer", "credit_deed", "request_origin", "idempotency"] {
         assert!(counts[table].as_i64().unwrap() > 0, "{table}: {counts}");
     }
     let after = dump(owner).await;
