@@ -336,7 +336,7 @@ async fn a_soak_breaks_nothing_and_says_what_it_did() {
     for kind in ["credits", "claims", "answers"] {
         assert!(report["acknowledged"][kind].as_u64() > Some(20), "hardly any {kind}: {report:#}");
     }
-    assert_eq!(report["feed_items"], report["credits"], "{report:#}");
+    assert!(report["feed_items"].as_u64() >= report["credits"].as_u64(), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,18 +31,18 @@ use tokio::task::block_in_place;
 use world::*;
 
 const ONCE: [&str; 4] = ["once.after_begin", "once.before_keep", "once.before_commit", "once.after_commit"];
-const APPROVE: [&str; 3] = ["approve_run.before_save", "approve_run.after_save", "approve_run.after_audit"];
-/// In the order in which one step of a run passes them.
-const APPLY: [&str; 15] = [
+const APPROVE: [&str; 4] =
+    ["approve_run.before_save", "approve_run.after_save", "approve_run.after_batches", "approve_run.after_audit"];
+/// In the order in which one batch of a run, and then its end, pass them.
+const APPLY: [&str; 14] = [
     "apply_run.before_issue",
-    "issue.before_lock",
-    "issue.before_credits",
-    "issue.after_credits",
-    "post.before_heads",
-    "post.after_heads",
-    "post.after_transfers",
-    "post.after_audits",
-    "post.after_outbox",
+    "apply_run.before_credits",
+    "apply_run.after_credits",
+    "mass_post.before_transfers",
+    "mass_post.after_transfers",
+    "mass_post.after_audits",
+    "mass_post.after_outbox",
+    "mass_post.after_heads",
     "apply_run.after_issue",
     "apply_run.before_commit",
     "apply_run.after_commit",
@@ -58,20 +58,36 @@ const SEQUENCE: [&str; 5] = [
     "sequence.after_commit",
 ];
 const ACT: [&str; 4] = ["act.before_save", "act.after_save", "act.after_record", "act.after_audit"];
-const POST: [&str; 5] = [
+/// In the order in which one decision that is posted passes them.
+const POST: [&str; 13] = [
     "post_claim.before_issue",
+    "issue.before_lock",
+    "issue.before_credits",
+    "issue.after_credits",
+    "post.before_heads",
+    "post.after_heads",
+    "post.after_transfers",
+    "post.after_audits",
+    "post.after_outbox",
     "post_claim.after_issue",
     "post_claim.after_save",
     "post_claim.before_commit",
     "post_claim.after_commit",
 ];
-const ANSWER: [&str; 4] =
-    ["answer.before_answers", "answer.after_answers", "answer.before_commit", "answer.after_commit"];
+const ANSWER: [&str; 5] = [
+    "answer.before_answers",
+    "answer.after_answers",
+    "answer.after_deeds",
+    "answer.before_commit",
+    "answer.after_commit",
+];
+const REVERSE: [&str; 3] = ["reverse.before_deeds", "reverse.after_deeds", "reverse.after_post"];
+const SETTLE: [&str; 3] = ["settle.before_deed", "settle.after_deed", "settle.after_post"];
 const DECIDE: [&str; 3] = ["decide.before_decision", "decide.after_decision", "decide.after_audit"];
 
 #[test]
 fn each_fail_point_is_tried_here() {
-    let tried = [&ONCE[..], &APPROVE, &APPLY, &SEQUENCE, &ACT, &POST, &ANSWER, &DECIDE].concat();
+    let tried = [&ONCE[..], &APPROVE, &APPLY, &SEQUENCE, &ACT, &POST, &ANSWER, &REVERSE, &SETTLE, &DECIDE].concat();
     assert_eq!(BTreeSet::from_iter(tried), BTreeSet::from(failpoint::ALL));
 }
 
@@ -326,6 +342,49 @@ async fn an_answer_of_billing_is_booked_once_wherever_the_server_is_killed() {
     let again = answer.insist(&server.url).await;
     let taken: Value = serde_json::from_str(&again.2).unwrap();
     assert_eq!((again.0, &taken["already"], &taken["recorded"]), (200, &json!(1), &json!(0)), "{}", again.2);
+    books_hold(pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_finance_does_with_a_credit_is_done_once_wherever_the_server_is_killed() {
+    if is_skipped("what_finance_does_with_a_credit_is_done_once_wherever_the_server_is_killed") {
+        return;
+    }
+    let (world, doors) = place(1).await;
+    let pool = &world.database.app;
+    let run = propose(pool, november(5), "run").await;
+    approve(pool, november(5), "wiremu", &run).await.unwrap();
+    apply(pool, november(5), run.id).await;
+    books_hold(pool).await;
+    let billing = doors.machine(Role::Billing, "billing").await;
+    let page = doors.get("/v1/billing/feed", &billing).await.json();
+    let credit = page["data"][0]["credit"]["id"].as_str().unwrap().to_owned();
+    let refusal = json!({ "items": [{ "credit": credit, "answer": "refused", "code": "account_closed" }] });
+    assert_eq!(doors.post("/v1/billing/acks", &billing, "", &refusal).await.json()["recorded"], 1);
+    let deed = |path: &str, name: &'static str, body: Value| Asking {
+        path: format!("/v1/credits/{credit}/{path}"),
+        token: doors.staff("finn", Role::Finance),
+        key: name,
+        body,
+    };
+    let offer = deed("offer", "offer", json!({ "note": "The account was opened again." }));
+    let reversal = json!({ "reason": "record_corrected", "note": "The outage was another system's." });
+    let reversal = deed("reverse", "reverse", reversal);
+    for (asking, points, kind) in [(&offer, SETTLE, "offered"), (&reversal, REVERSE, "reversed")] {
+        for point in [&points[..], &ONCE[3..]].concat() {
+            asking.kill_at(&world, &doors, point).await;
+            let deeds: i64 = sqlx::query_scalar("SELECT count(*) FROM credit_deed WHERE kind = $1")
+                .bind(kind)
+                .fetch_one(pool)
+                .await
+                .unwrap();
+            assert_eq!(deeds, i64::from(point == "once.after_commit"), "{point}");
+        }
+        let server = start(&world, &doors, "");
+        let again = asking.insist(&server.url).await;
+        assert_eq!((again.0, again.1), (201, true), "{}", again.2);
+        server.kill();
+    }
     books_hold(pool).await;
 }
 

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
 use super::file_claim::has_controls;
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
-use crate::domain::claim::{Action, Claim, Reason, Rules, State};
+use crate::domain::chain::canonical;
+use crate::domain::claim::{Action, Claim, Opinion, Reason, Rules, State};
 use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::refusal::{Code, Refusal};
@@ -172,6 +174,7 @@ async fn save(
             subject: &after.reference,
             detail: json!({
                 "from": before.state.name(), "to": after.state.name(), "amount_minor": amount.map(Money::minor),
+                "before": fingerprint(before), "after": fingerprint(after),
             }),
             at: now,
         },
@@ -184,4 +187,15 @@ async fn save(
         version: after.version,
         posts_at: after.decision.as_ref().map(|decision| decision.posts_at),
     })
+}
+
+/// A hash over what the books may know of a claim: its state and amounts, and not what anybody wrote, which may have to be erased.
+fn fingerprint(claim: &Claim) -> String {
+    let opinion = |opinion: &Opinion| json!({ "amount": opinion.amount, "reason": opinion.reason });
+    let known = json!({
+        "reference": claim.reference, "version": claim.version, "state": claim.state.name(), "posts_at": claim.decision.as_ref().map(|decision| decision.posts_at),
+        "recommendation": claim.recommendation.as_ref().map(opinion),
+        "decision": claim.decision.as_ref().map(|decision| opinion(&decision.opinion)),
+    });
+    hex::encode(Sha256::digest(canonical(&known)))
 }

@@ -31,10 +31,11 @@ pub struct FeedItem {
     /// Dense: 1, 2, 3, without a gap.
     #[schema(example = 1)]
     pub position: i64,
-    /// `issue`: give the account this credit.
+    /// `issue`: give the account this credit. `offer`: the same again, after a refusal. `cancel`: put it on no bill. `debit`: it stood on a bill and
+    /// was taken back, so bill the account this much.
     #[schema(example = "issue")]
     pub op: String,
-    /// The credit: `id, account, bill_to, road, currency, gross, net, tax, tax_code, reason, service_period, claim,
+    /// What it is about: `id, account, bill_to, road, currency, gross, net, tax, tax_code, reason, service_period, claim,
     /// effective_date, issued_at`.
     #[schema(value_type = Object)]
     pub credit: Value,

@@ -14,7 +14,7 @@ use crate::store::feed::{Head, Item, Waiting};
 use crate::store::{Error, Tx, books, feed};
 
 /// How many events one transaction numbers.
-const BATCH: i64 = 2_000;
+const BATCH: i64 = 5_000;
 
 /// Numbers what waits in `lane`, up to a batch, and says how many events that were. Nothing where somebody else is at it.
 pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usize, Error> {

@@ -1,21 +1,17 @@
-//! Finance and auditors: balances, control totals, the chain; and the credits themselves.
+//! Finance and auditors: balances, control totals, the chain.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::ProblemBody;
 use super::{App, Caller, Problem, Query};
 use crate::domain::actor::Role;
-use crate::domain::feed::{Standing, applied, credit_name, credit_named};
 use crate::domain::money::Money;
-use crate::domain::refusal::Refusal;
+use crate::domain::proof::What;
 use crate::domain::time::Instant;
-use crate::flows::propose_credit_run::MoneyOnWire;
 use crate::flows::verify_books::verify_books;
-use crate::store::credits::Credit;
-use crate::store::{Error, books, credits, customer, feed, snapshot};
+use crate::store::{Error, books, chart, snapshot};
 
 const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 
@@ -24,6 +20,11 @@ const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 pub struct BalanceLine {
     #[schema(example = "OWED")]
     pub account: String,
+    /// The same in the operator's general ledger.
+    #[schema(example = "2310")]
+    pub gl: String,
+    #[schema(example = "Credits owed to customers")]
+    pub name: String,
     #[schema(example = "NZD")]
     pub currency: String,
     /// Digits in the currency's decimals.
@@ -67,15 +68,19 @@ pub async fn trial_balance(
     let through = at.effective_through.unwrap_or(NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or(NaiveDate::MAX));
     let recorded = at.recorded_through.unwrap_or(Instant::MAX);
     let rows = books::trial_balance(&mut conn, through, recorded.utc()).await?;
+    let (_, chart) = chart::newest(&mut conn).await?;
     let digits =
         |minor, currency: &str| crate::store::money(minor, currency, "transfer.amount_minor").map(Money::digits);
     let mut sums = std::collections::BTreeMap::<String, i64>::new();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
+        let code = crate::domain::books::Code::parse(&row.code);
         *sums.entry(row.currency.clone()).or_default() += row.debit_minor - row.credit_minor;
         lines.push(BalanceLine {
             debit: digits(row.debit_minor, &row.currency)?,
             credit: digits(row.credit_minor, &row.currency)?,
+            gl: code.map_or(&row.code[..], |code| chart.gl(code)).to_owned(),
+            name: code.map_or(&row.code[..], |code| chart.name(code)).to_owned(),
             account: row.code,
             currency: row.currency,
         });
@@ -140,11 +145,26 @@ pub struct ChainVerified {
     pub checked: i64,
     /// The last entry's hash: publish it, and nobody can change what came before.
     pub head: String,
-    /// The first entry that is wrong, in words.
+    /// The first thing that is wrong, in words.
     pub broken: Option<String>,
+    /// What is wrong: what, where and what to do. A hundred at most.
+    pub findings: Vec<ChainFinding>,
+    /// How many findings there are in all.
+    pub finding_count: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChainFinding {
+    pub what: What,
+    pub words: String,
 }
 
 /// Verify the chain
+///
+/// Every entry against the row that it is of and against the one before it, rows that stand in no chain, and the control totals.
+/// That the whole chain was not written anew shows against a checkpoint, which the database's owner cannot reach:
+/// `makegood ledger verify --checkpoint FILE`.
 #[utoipa::path(
     get, path = "/v1/ledger/verify", operation_id = "verify_ledger", tag = "ledger",
     responses((status = 200, description = "Whether every row stands where it stood", body = ChainVerified))
@@ -157,136 +177,12 @@ pub async fn verify(State(app): State<App>, caller: Caller) -> Result<axum::Json
         checked: found.checked,
         head: hex::encode(found.head),
         broken: found.broken,
+        finding_count: found.findings.count,
+        findings: found
+            .findings
+            .first
+            .into_iter()
+            .map(|finding| ChainFinding { what: finding.what, words: finding.words })
+            .collect(),
     }))
-}
-
-/// A credit as its customer or the staff may see it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditView {
-    #[schema(example = "crd_00000000000000000000000000000000")]
-    pub id: String,
-    #[schema(example = "20418876")]
-    pub account: String,
-    /// `contract`, `claim` or `goodwill`.
-    #[schema(example = "contract")]
-    pub road: &'static str,
-    #[schema(example = "sla_tier")]
-    pub reason: String,
-    /// Tax included.
-    #[schema(value_type = MoneyOnWire)]
-    pub gross: Money,
-    #[schema(value_type = MoneyOnWire)]
-    pub net: Money,
-    #[schema(value_type = MoneyOnWire)]
-    pub tax: Money,
-    #[schema(value_type = String, example = "2026-10-31")]
-    pub effective_on: NaiveDate,
-    #[schema(value_type = String)]
-    pub issued_at: Instant,
-    /// `waiting`, `partly_applied`, `applied`, `returned` or `refused`.
-    #[schema(example = "applied")]
-    pub standing: &'static str,
-    #[schema(value_type = MoneyOnWire)]
-    pub applied: Money,
-    /// The bills that it stands on.
-    pub bills: Vec<String>,
-}
-
-impl CreditView {
-    fn new(credit: &Credit, account: String, answers: &[feed::Recorded]) -> Self {
-        let said: Vec<_> = answers.iter().map(|recorded| recorded.answered.clone()).collect();
-        CreditView {
-            id: credit_name(credit.id),
-            account,
-            road: credit.road.name(),
-            reason: credit.reason.clone(),
-            gross: credit.gross,
-            net: credit.net,
-            tax: credit.tax,
-            effective_on: credit.effective_on,
-            issued_at: credit.issued_at,
-            standing: Standing::of(credit.gross, &said).name(),
-            applied: applied(credit.gross, &said),
-            bills: said
-                .iter()
-                .filter(|answer| answer.kind == crate::domain::feed::AnswerKind::Applied)
-                .map(|answer| answer.reference.clone())
-                .collect(),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditList {
-    pub data: Vec<CreditView>,
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct ListCredits {
-    /// The operator's reference of the account; a customer may leave it out.
-    account: Option<String>,
-}
-
-const SEES: [Role; 5] = [Role::Customer, Role::Agent, Role::Supervisor, Role::Finance, Role::Auditor];
-
-/// List an account's credits
-#[utoipa::path(
-    get, path = "/v1/credits", operation_id = "list_credits", tag = "credits", params(ListCredits),
-    responses(
-        (status = 200, description = "The newest first", body = CreditList),
-        (status = 404, description = "No such account, or not yours", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<ListCredits>,
-) -> Result<axum::Json<CreditList>, Problem> {
-    let accounts = super::accounts_asked(&app, caller.require(&SEES)?, query.account.as_deref()).await?;
-    let mut tx = customer::open(&app.pool, &accounts).await?;
-    let found = credits::of_accounts(&mut tx, &accounts).await?;
-    let (ids, of): (Vec<_>, Vec<_>) = found.iter().map(|credit| (credit.id.0, credit.account.0)).unzip();
-    let answers = feed::answers(&mut tx, &of, &ids).await?;
-    let addressees = credits::addressees(&mut tx, &of).await?;
-    let data = found
-        .iter()
-        .map(|credit| {
-            let account = addressees.get(&credit.account).map(|one| one.reference.clone()).unwrap_or_default();
-            CreditView::new(credit, account, answers.get(&credit.id).map_or(&[], Vec::as_slice))
-        })
-        .collect();
-    Ok(axum::Json(CreditList { data }))
-}
-
-/// Read a credit
-#[utoipa::path(
-    get, path = "/v1/credits/{id}", operation_id = "get_credit", tag = "credits",
-    params(("id" = String, Path, description = "The credit's id")),
-    responses(
-        (status = 200, description = "The credit", body = CreditView),
-        (status = 404, description = "No such credit, or not yours", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<axum::Json<CreditView>, Problem> {
-    let actor = caller.require(&SEES)?;
-    let unknown = || Refusal::not_found("credit", &id.chars().take(64).collect::<String>());
-    let named = credit_named(&id).ok_or_else(unknown)?;
-    let mut conn = app.pool.acquire().await.map_err(Error::from)?;
-    // The credit's name does not say whose it is: the feed does, once it is numbered.
-    let account =
-        feed::accounts_of(&mut conn, feed::LANE, &[named.0], i64::MAX).await?.remove(&named).ok_or_else(unknown)?;
-    drop(conn);
-    let visible = if actor.has(Role::Customer) { actor.own_accounts() } else { vec![account] };
-    let mut tx = customer::open(&app.pool, &visible).await?;
-    let credit = credits::find_many(&mut tx, &[account.0], &[named.0]).await?.pop().ok_or_else(unknown)?;
-    let answers = feed::answers(&mut tx, &[account.0], &[named.0]).await?;
-    let addressee = credits::addressee(&mut tx, account).await?;
-    let said = answers.get(&named).map_or(&[][..], Vec::as_slice);
-    Ok(axum::Json(CreditView::new(&credit, addressee.reference, said)))
 }

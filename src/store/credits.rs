@@ -8,8 +8,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
-use super::{Error, money};
-use crate::domain::books::Posting;
+use super::{Error, accounting, audit, money};
+use crate::domain::accounting::effective;
+use crate::domain::books::{Code, Posting};
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
 use crate::domain::money::Money;
@@ -25,6 +26,8 @@ pub struct Credit {
     pub cause: String,
     pub generation: i32,
     pub reason: String,
+    /// The account of the books that it is written against: SLA, GOODWILL or COMPENSATION.
+    pub against: Code,
     pub gross: Money,
     pub net: Money,
     pub tax: Money,
@@ -50,6 +53,7 @@ struct Row {
     cause: String,
     generation: i32,
     reason: String,
+    against: Option<String>,
     currency: String,
     gross_minor: i64,
     net_minor: i64,
@@ -72,10 +76,15 @@ impl Row {
     fn credit(self) -> Result<Credit, Error> {
         let damaged = |column: &str| Error::Corrupt(format!("credit.{column} of {}", self.credit_id));
         let amount = |minor, column| money(minor, &self.currency, column);
+        let road = Road::parse(&self.road).ok_or_else(|| damaged("road"))?;
         Ok(Credit {
             account: AccountId(self.account_id),
             id: CreditId(self.credit_id),
-            road: Road::parse(&self.road).ok_or_else(|| damaged("road"))?,
+            road,
+            against: match &self.against {
+                Some(name) => Code::parse(name).ok_or_else(|| damaged("against"))?,
+                None => road.reason_account().0,
+            },
             gross: amount(self.gross_minor, "credit.gross_minor")?,
             net: amount(self.net_minor, "credit.net_minor")?,
             tax: amount(self.tax_minor, "credit.tax_minor")?,
@@ -106,10 +115,10 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     let inserted: Vec<Uuid> = sqlx::query_scalar(
         r"INSERT INTO credit (account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor,
                               tax_code, tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone,
-                              effective_on, issued_at, issued_by, approved_by)
+                              effective_on, issued_at, issued_by, approved_by, against)
           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::bigint[],
                                $9::bigint[], $10::bigint[], $11::text[], $12::int[], $13::uuid[], $14::uuid[], $15::uuid[],
-                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[])
+                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[], $23::text[])
           ON CONFLICT (account_id, credit_id) DO NOTHING RETURNING credit_id",
     )
     .bind(column(|credit| credit.account.0))
@@ -134,6 +143,7 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     .bind(credits.iter().map(|credit| credit.issued_at.utc()).collect::<Vec<DateTime<Utc>>>())
     .bind(text(|credit| &credit.issued_by))
     .bind(text(|credit| &credit.approved_by))
+    .bind(text(|credit| credit.against.name()))
     .fetch_all(conn)
     .await?;
     Ok(inserted.into_iter().map(CreditId).collect())
@@ -158,7 +168,7 @@ pub struct Entry {
 }
 
 /// Writes entries, set-based: transfers, audit rows, and one outbox row each, in the order given. Locks the accounts' heads,
-/// in the order of their ids.
+/// in the order of their ids. What is dated into a closed accounting period takes effect on the first open day.
 pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
@@ -166,7 +176,8 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     failpoint::reach("post.before_heads").await;
     let first = advance_heads(conn, entries).await?;
     failpoint::reach("post.after_heads").await;
-    let transfers = insert_transfers(conn, entries).await?;
+    let open_from = accounting::open_from(conn).await?;
+    let transfers = insert_transfers(conn, entries, open_from).await?;
     failpoint::reach("post.after_transfers").await;
     let audits = insert_audits(conn, entries).await?;
     failpoint::reach("post.after_audits").await;
@@ -239,7 +250,11 @@ pub async fn lock_accounts(conn: &mut PgConnection, accounts: &[Uuid]) -> Result
     Ok(())
 }
 
-async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Vec<Uuid>>, Error> {
+async fn insert_transfers(
+    conn: &mut PgConnection,
+    entries: &[Entry],
+    open_from: NaiveDate,
+) -> Result<Vec<Vec<Uuid>>, Error> {
     let mut ids: Vec<Vec<Uuid>> = Vec::with_capacity(entries.len());
     let mut rows: Vec<(Uuid, &Entry, &Posting)> = Vec::new();
     for entry in entries {
@@ -263,7 +278,7 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.minor()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.currency().code()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.reason.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, entry, _)| entry.effective_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, entry, _)| effective(entry.effective_on, open_from)).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
@@ -272,9 +287,14 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
 
 async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Uuid>, Error> {
     let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let context = match entries.first() {
+        Some(first) => audit::context(conn, first.recorded_at).await?,
+        None => None,
+    };
     sqlx::query(
-        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail)
-          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[])",
+        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail, context)
+          SELECT row.*, $8::jsonb
+          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[]) AS row",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
     .bind(&ids)
@@ -283,6 +303,7 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.document.to_string()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.detail.clone()).collect::<Vec<_>>())
+    .bind(context)
     .execute(conn)
     .await?;
     Ok(ids)
@@ -294,7 +315,7 @@ pub async fn of_accounts(conn: &mut PgConnection, accounts: &[AccountId]) -> Res
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE account_id = ANY ($1) ORDER BY issued_at DESC, credit_id LIMIT 1000",
     )
     .bind(ids)
@@ -308,7 +329,7 @@ pub async fn find_many(conn: &mut PgConnection, accounts: &[Uuid], credits: &[Uu
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE (account_id, credit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)
@@ -325,17 +346,23 @@ pub struct Given {
     pub minor: i64,
 }
 
-/// What was given per (account, subscription) on the contract road for one service period.
+/// What was given per (account, subscription) on the contract road for one service period. What was taken back does not count as given;
+/// the times count all the same, for each credit of a cause has a generation of its own.
 pub async fn given_for_period(
     conn: &mut PgConnection,
     accounts: &[Uuid],
     service_from: NaiveDate,
 ) -> Result<HashMap<(AccountId, SubscriptionId), Given>, Error> {
     let rows: Vec<(Uuid, Uuid, i64, i64)> = sqlx::query_as(
-        r"SELECT account_id, subscription_id, count(*), sum(gross_minor)::bigint
+        r"SELECT credit.account_id, subscription_id, count(*),
+                 sum(CASE WHEN is_reversed THEN 0 ELSE gross_minor - coalesce(debited, 0) END)::bigint
           FROM credit
-          WHERE account_id = ANY ($1) AND road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
-          GROUP BY account_id, subscription_id",
+          LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
+                            sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+                     FROM credit_deed WHERE account_id = ANY ($1) GROUP BY account_id, credit_id) AS taken
+               ON taken.account_id = credit.account_id AND taken.credit_id = credit.credit_id
+          WHERE credit.account_id = ANY ($1) AND road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+          GROUP BY credit.account_id, subscription_id",
     )
     .bind(accounts)
     .bind(service_from)
@@ -350,12 +377,14 @@ pub async fn given_for_period(
         .collect())
 }
 
-/// What the claims of one account about one incident were given so far, in minor units.
+/// What the claims of one account about one incident were given so far and not taken back, in minor units.
 pub async fn given_by_claims(conn: &mut PgConnection, account: AccountId, incident: &str) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         r"SELECT coalesce(sum(credit.gross_minor), 0)::bigint
           FROM credit JOIN claim ON claim.account_id = credit.account_id AND claim.claim_id = credit.claim_id
-          WHERE credit.account_id = $1 AND claim.incident = $2",
+          WHERE credit.account_id = $1 AND claim.incident = $2
+            AND NOT EXISTS (SELECT FROM credit_deed WHERE credit_deed.account_id = $1 AND credit_deed.credit_id = credit.credit_id
+                                                      AND kind = 'reversed')",
     )
     .bind(account.0)
     .bind(incident)

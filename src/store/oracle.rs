@@ -98,6 +98,11 @@ pub async fn answers(conn: &mut PgConnection) -> Result<Vec<(Uuid, String, Strin
     Ok(sqlx::query_as(r"SELECT credit_id, kind, reference FROM billing_answer").fetch_all(conn).await?)
 }
 
+/// The credits that were reversed.
+pub async fn reversed(conn: &mut PgConnection) -> Result<Vec<Uuid>, Error> {
+    Ok(sqlx::query_scalar(r"SELECT credit_id FROM credit_deed WHERE kind = 'reversed'").fetch_all(conn).await?)
+}
+
 /// How much is still under way: events without a number, decisions that are not posted, runs that are not applied.
 pub async fn under_way(conn: &mut PgConnection) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(

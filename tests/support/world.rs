@@ -13,7 +13,7 @@ use makegood::domain::batch::Format;
 use makegood::domain::credit::{Road, Split};
 use makegood::domain::ids::{AccountId, CreditId, CreditRunId, WindowId};
 use makegood::domain::money::Money;
-use makegood::domain::operator::{Operator, Tax};
+use makegood::domain::operator::{CreditRules, Operator, Tax};
 use makegood::domain::period::Month;
 use makegood::domain::time::{HOUR, Instant};
 use makegood::domain::window::{Capability, Impact};
@@ -113,6 +113,7 @@ pub fn settings() -> Operator {
         claim_due_seconds: 864_000,
         assess_after_days: 3,
         outside_review: None,
+        credits: CreditRules::default(),
     }
 }
 
@@ -291,7 +292,9 @@ pub async fn propose(pool: &PgPool, now: Instant, name: &str) -> CreditRun {
     assess(pool, now).await;
     let aroha = staff("aroha", Role::Supervisor);
     let answer =
-        propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october() }).await.unwrap();
+        propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october(), replaces: None })
+            .await
+            .unwrap();
     assert_eq!(answer.status, 201);
     serde_json::from_str(&answer.body).unwrap()
 }
@@ -346,6 +349,7 @@ pub fn goodwill(index: usize, number: u32, gross_minor: i64, now: Instant) -> To
             cause,
             generation: 0,
             reason: "goodwill_first".to_owned(),
+            against: makegood::domain::books::Code::Goodwill,
             gross,
             net: split.net,
             tax: split.tax,

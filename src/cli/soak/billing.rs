@@ -133,7 +133,7 @@ impl Billing {
         self.books.items.extend(by_position);
         self.books.cursor = page["next_cursor"].as_str().map(str::to_owned);
         if self.answers && !self.is_killed(may_be_killed) {
-            let answers: Vec<Answer> = items.iter().filter_map(|item| self.first_answer(&item["credit"])).collect();
+            let answers: Vec<Answer> = items.iter().filter_map(|item| self.first_answer(item)).collect();
             self.answer(answers).await;
         }
         Some(items.len())
@@ -144,8 +144,15 @@ impl Billing {
         format!("INV-{}", self.bills)
     }
 
-    /// What billing says when it sees a credit for the first time: mostly it stands on a bill at once.
-    fn first_answer(&mut self, credit: &Value) -> Option<Answer> {
+    /// What billing says when it sees an item for the first time: mostly a credit stands on a bill at once.
+    fn first_answer(&mut self, item: &Value) -> Option<Answer> {
+        let credit = &item["credit"];
+        match item["op"].as_str()? {
+            "issue" => {}
+            "cancel" => return self.said(credit, "cancelled", None),
+            "debit" => return self.said(credit, "debited", None),
+            _ => return self.said(credit, "applied", None),
+        }
         match self.rng.u8(0..20) {
             0..2 => self.said(credit, "accepted", None),
             2 => self.said(credit, "refused", None),
@@ -171,12 +178,12 @@ impl Billing {
         let today = self.soak.clock.now().utc().date_naive();
         let mut item = json!({ "credit": id, "answer": kind });
         let reference = match kind {
-            "applied" => self.bill(),
+            "applied" | "debited" => self.bill(),
             "refused" => "account_closed".to_owned(),
             _ => String::new(),
         };
         match kind {
-            "applied" => {
+            "applied" | "debited" => {
                 item["reference"] = json!(reference);
                 item["date"] = json!(today);
                 if let Some((net, tax)) = part {
@@ -201,6 +208,10 @@ impl Billing {
             let Some(taken) = self.ask(&Asked::post("/v1/billing/acks", "", &body)).await else { return };
             for (answer, taken) in answers.iter().zip(taken["items"].as_array().into_iter().flatten()) {
                 self.soak.ledger.count("answers taken");
+                // Somebody takes it back, or did: what billing says may come too late, and then mean something else.
+                if locked(&self.soak.ledger.taken).contains(&answer.credit) {
+                    continue;
+                }
                 match (taken["result"].as_str(), time) {
                     (Some("recorded"), 0) | (Some("already"), _) => {}
                     (result, _) => {
@@ -211,6 +222,9 @@ impl Billing {
                 }
                 let fact = (answer.credit, answer.kind.to_owned(), answer.reference.clone());
                 locked(&self.soak.ledger.answers).insert(fact);
+                if answer.kind == "refused" {
+                    locked(&self.soak.ledger.refused).insert(answer.credit);
+                }
             }
         }
     }
@@ -227,12 +241,20 @@ impl Billing {
         // What was served and lost is not in the books yet: it will be served again.
         let through = self.books.items.last_key_value().map_or(0, |(position, _)| *position);
         let known = left.iter().filter(|one| one["position"].as_i64().is_some_and(|position| position <= through));
-        let answers = known.filter_map(|one| self.said(&one["credit"], "applied", None)).collect();
+        let answers = known.filter_map(|one| {
+            let kind = match one["state"].as_str()? {
+                "cancel_waiting" => "cancelled",
+                "debit_waiting" => "debited",
+                _ => "applied",
+            };
+            self.said(&one["credit"], kind, None)
+        });
+        let answers = answers.collect();
         self.answer(answers).await;
     }
 
     async fn check_all_answered(&mut self) {
-        for _ in 0..1_000 {
+        for _ in 0..200 {
             match self.unanswered().await {
                 Some(left) if left.is_empty() => return,
                 Some(_) => self.sweep().await,

@@ -32,6 +32,7 @@ pub async fn look(soak: &Soak, at_rest: bool) -> anyhow::Result<Found> {
     let credits = locked(&soak.ledger.credits).clone();
     let claims = locked(&soak.ledger.claims).clone();
     let answers = locked(&soak.ledger.answers).clone();
+    let reversed = locked(&soak.ledger.reversed).clone();
     let mut tx = snapshot::open(&soak.opened.pool).await?;
     let mut found = Found::default();
     let mut controls = books::control_totals(&mut tx).await?;
@@ -68,6 +69,9 @@ pub async fn look(soak: &Soak, at_rest: bool) -> anyhow::Result<Found> {
             .take(TOLD)
             .map(|answer| format!("billing's answer {answer:?} was taken and is gone")),
     );
+    let taken_back: BTreeSet<Uuid> = oracle::reversed(&mut tx).await?.into_iter().collect();
+    let lost = reversed.difference(&taken_back).take(TOLD);
+    found.broken.extend(lost.map(|id| format!("the reversal of {id} was acknowledged and is gone")));
     let under_way = oracle::under_way(&mut tx).await?;
     if at_rest && under_way > 0 {
         found.broken.push(format!("{under_way} events, decisions or runs are still under way"));

@@ -1,16 +1,20 @@
 //! What the writers do. A new flow that moves money is one more [`Deed`], with its weight.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::ask::{Asked, Outcome, PATIENCE, Who, insist};
 use super::people::{customer, staff};
 use super::world::reference;
 use super::{Phase, Soak, issue, locked};
 use crate::domain::actor::{Actor, Role};
+use crate::domain::feed::credit_name;
+use crate::domain::ids::CreditId;
 use crate::domain::money::Money;
 
 /// One deed of a writer.
@@ -32,13 +36,17 @@ enum Deed {
     Four,
     /// A credit whose transaction stays open for eight seconds.
     Hold,
+    /// Two people of finance take one credit back at once: one does.
+    Reverse,
+    /// What billing refused is offered again, set aside or paid out.
+    Settle,
 }
 
 /// How long the slow agent holds a transaction open.
 const HOLD: Duration = Duration::from_secs(8);
 
 impl Deed {
-    const ALL: [Deed; 9] = [
+    const ALL: [Deed; 11] = [
         Deed::Approve,
         Deed::Agree,
         Deed::Undo,
@@ -48,6 +56,8 @@ impl Deed {
         Deed::Goodwill,
         Deed::Four,
         Deed::Hold,
+        Deed::Reverse,
+        Deed::Settle,
     ];
 
     fn name(self) -> &'static str {
@@ -61,6 +71,8 @@ impl Deed {
             Deed::Goodwill => "deeds: goodwill",
             Deed::Four => "deeds: four at once",
             Deed::Hold => "deeds: hold",
+            Deed::Reverse => "deeds: reverse",
+            Deed::Settle => "deeds: settle",
         }
     }
 
@@ -68,7 +80,7 @@ impl Deed {
     fn weight(self) -> u32 {
         match self {
             Deed::Approve | Deed::Goodwill => 8,
-            Deed::Agree | Deed::Race | Deed::Four => 4,
+            Deed::Agree | Deed::Race | Deed::Four | Deed::Reverse | Deed::Settle => 4,
             Deed::Undo | Deed::Reject | Deed::Withdraw => 2,
             // The first writer does it by turns; see `write`.
             Deed::Hold => 0,
@@ -115,14 +127,16 @@ impl Doing<'_> {
             Deed::Goodwill => self.issue(1, Duration::ZERO).await,
             Deed::Four => self.issue(4, Duration::ZERO).await,
             Deed::Hold => self.issue(1, HOLD).await,
+            Deed::Reverse => drop(self.reverse().await),
+            Deed::Settle => drop(self.settle().await),
             Deed::Approve | Deed::Agree | Deed::Undo | Deed::Reject | Deed::Withdraw | Deed::Race => {
-                self.settle(deed).await;
+                self.decide(deed).await;
             }
         }
     }
 
     /// Files a claim and brings it to its end.
-    async fn settle(&mut self, deed: Deed) -> Option<()> {
+    async fn decide(&mut self, deed: Deed) -> Option<()> {
         let claim = self.file().await?;
         let agent = staff(&format!("agent-{}", self.name), Role::Agent);
         let settled = match deed {
@@ -138,7 +152,7 @@ impl Doing<'_> {
             Deed::Agree => ("part_approved", Some(self.agree(&claim, &agent).await?)),
             Deed::Undo => self.undo(&claim, &agent).await?,
             Deed::Race => ("part_approved", Some(self.race(&claim, &agent).await?)),
-            Deed::Approve | Deed::Goodwill | Deed::Four | Deed::Hold => {
+            Deed::Approve | Deed::Goodwill | Deed::Four | Deed::Hold | Deed::Reverse | Deed::Settle => {
                 ("part_approved", Some(self.approve(&claim, &agent).await?))
             }
         };
@@ -229,6 +243,55 @@ impl Doing<'_> {
                 None
             }
         }
+    }
+
+    /// One of these credits that nobody takes back or settles; from now on it is this deed's.
+    fn take(&mut self, from: &BTreeSet<Uuid>) -> Option<Uuid> {
+        let mut taken = locked(&self.soak.ledger.taken);
+        let free: Vec<Uuid> = from.difference(&taken).copied().collect();
+        let id = self.rng.choice(free)?;
+        taken.insert(id);
+        Some(id)
+    }
+
+    async fn reverse(&mut self) -> Option<()> {
+        let issued: BTreeSet<Uuid> = locked(&self.soak.ledger.credits).keys().copied().collect();
+        let id = self.take(&issued)?;
+        let path = format!("/v1/credits/{}/reverse", credit_name(CreditId(id)));
+        let body = json!({ "reason": "issued_in_error", "note": "It was meant for another account." });
+        let (finn, farah) = (staff("finn", Role::Finance), staff("farah", Role::Finance));
+        let keys = [format!("reverse-{}", self.name), format!("reverse-too-{}", self.name)];
+        let (one, two) = (Asked::post(&path, &keys[0], &body), Asked::post(&path, &keys[1], &body));
+        let (mut left, mut right) = (self.rng.fork(), self.rng.fork());
+        let (one, two) = tokio::join!(
+            insist(self.soak, &mut left, Who::Person(&finn), &one),
+            insist(self.soak, &mut right, Who::Person(&farah), &two)
+        );
+        match (one, two) {
+            (Outcome::Done(_), Outcome::Refused(..)) | (Outcome::Refused(..), Outcome::Done(_)) => {
+                locked(&self.soak.ledger.reversed).insert(id);
+                Some(())
+            }
+            (one, two) => {
+                self.soak.ledger.broke(format!("two reversals of {id} at once: {one:?} and {two:?}"));
+                None
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Option<Value> {
+        let refused = locked(&self.soak.ledger.refused).clone();
+        let id = self.take(&refused)?;
+        let note = "The account was closed when billing came to it.";
+        let (verb, body) = match self.rng.u8(0..3) {
+            0 => ("offer", json!({ "note": note })),
+            1 => ("unclaimed", json!({ "note": note })),
+            _ => ("payment", json!({ "note": note, "reference": format!("PAY-{}", self.name) })),
+        };
+        let path = format!("/v1/credits/{}/{verb}", credit_name(CreditId(id)));
+        let (finn, key) = (staff("finn", Role::Finance), format!("{verb}-{}", self.name));
+        let outcome = insist(self.soak, self.rng, Who::Person(&finn), &Asked::post(&path, &key, &body)).await;
+        certain(self.soak, verb, outcome)
     }
 
     /// Issues one credit, `times` at once.

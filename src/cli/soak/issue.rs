@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Soak;
 use super::ask::PATIENCE;
+use crate::domain::books::Code;
 use crate::domain::credit::{Road, Split};
 use crate::domain::ids::{AccountId, CreditId};
 use crate::domain::money::{Money, MoneyError};
@@ -24,6 +25,7 @@ pub fn goodwill(soak: &Soak, account: &str, name: &str, gross_minor: i64) -> Res
             account: id,
             id: CreditId::of(id, &cause, 0),
             road: Road::Goodwill,
+            against: Code::Goodwill,
             cause,
             generation: 0,
             reason: "goodwill_first".to_owned(),

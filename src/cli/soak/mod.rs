@@ -117,6 +117,12 @@ pub struct Ledger {
     pub claims: Mutex<BTreeMap<String, (&'static str, Option<i64>)>>,
     /// Billing's answers: credit, kind, reference.
     pub answers: Mutex<BTreeSet<(Uuid, String, String)>>,
+    /// Credits that billing refused: they are with finance.
+    pub refused: Mutex<BTreeSet<Uuid>>,
+    /// Credits that somebody takes back or settles, or did: nobody else does, and billing's answers may come too late.
+    pub taken: Mutex<BTreeSet<Uuid>>,
+    /// Credits whose reversal was acknowledged.
+    pub reversed: Mutex<BTreeSet<Uuid>>,
 }
 
 /// The value, whoever panicked while holding it.
@@ -357,6 +363,7 @@ fn report(args: &SoakArgs, seed: u64, length: Duration, soak: &Soak, found: &che
             "credits": locked(&ledger.credits).len(),
             "claims": locked(&ledger.claims).len(),
             "answers": locked(&ledger.answers).len(),
+            "reversals": locked(&ledger.reversed).len(),
         },
         "credits": found.credits,
         "credited_minor": found.credited_minor,

@@ -13,7 +13,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::batch::Format;
 use crate::domain::credit::Split;
 use crate::domain::money::Money;
-use crate::domain::operator::{Operator, Tax};
+use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::time::{DAY, HOUR, Instant};
 use crate::domain::window::{Capability, Impact};
@@ -71,22 +71,10 @@ pub async fn furnish(pool: &PgPool, accounts: usize) -> anyhow::Result<World> {
     Ok(World { accounts, currency: operator.currency, months })
 }
 
+/// The demo's operator, with a hold that is over soon and months that may be credited at once.
 fn operator() -> anyhow::Result<Operator> {
-    Ok(Operator {
-        name: "Aoraki Mail".to_owned(),
-        currency: "NZD".parse().ok().context("no such currency")?,
-        zone: "Pacific/Auckland".parse().ok().context("no such zone")?,
-        zone_name: "New Zealand time".to_owned(),
-        tax: Tax { name: "GST".to_owned(), code: "GST15".to_owned(), rate_bp: 1_500 },
-        phone: "0800 000 000".to_owned(),
-        agent_limit_minor: 20_000,
-        claim_cap_minor: 100_000,
-        hold_seconds: HOLD,
-        run_expiry_seconds: 172_800,
-        claim_due_seconds: 864_000,
-        assess_after_days: 0,
-        outside_review: None,
-    })
+    let settings: Operator = serde_saphyr::from_str(include_str!("../../../assets/operator.yaml"))?;
+    Ok(Operator { hold_seconds: HOLD, assess_after_days: 0, ..settings })
 }
 
 async fn publish(pool: &PgPool, now: Instant) -> anyhow::Result<()> {
