@@ -305,8 +305,14 @@ async fn of_two_plans_for_one_period_the_second_is_not_applied_over_the_first() 
     arrive(&world, Late::Window).await;
     assess(pool, november(6)).await;
     let aroha = staff("aroha", Role::Supervisor);
-    let early =
-        propose_credit_run(pool, november(6), &aroha, &key("early"), ProposeCreditRun { period: october(), replaces: None }).await;
+    let early = propose_credit_run(
+        pool,
+        november(6),
+        &aroha,
+        &key("early"),
+        ProposeCreditRun { period: october(), replaces: None },
+    )
+    .await;
     assert_eq!(refused(early), "wrong_state", "what the first gives is not known to the books yet");
     apply(pool, november(6), first.id).await;
     assert_eq!(refused(approve(pool, november(5), "wiremu", &second).await), "plan_stale");
@@ -412,11 +418,15 @@ async fn a_preview_shows_every_cent_who_is_held_back_and_a_sample_that_nobody_ch
     assert!(held[0]["reasons"][0].as_str().unwrap().starts_with("missing_charge:"), "{full}");
     let largest: Vec<i64> = full["largest"].as_array().unwrap().iter().map(|one| minor(&one["amount"])).collect();
     assert_eq!(largest, [[due(9); 8].as_slice(), &[due(7); 2]].concat());
-    let sample: Vec<&str> = full["sample"].as_array().unwrap().iter().map(|one| one["account"].as_str().unwrap()).collect();
+    let sample: Vec<&str> =
+        full["sample"].as_array().unwrap().iter().map(|one| one["account"].as_str().unwrap()).collect();
     assert_eq!(sample.len(), 10);
     assert_eq!(in_full(pool, &run, november(5)).await["sample"], full["sample"], "the same plan shows the same sample");
     assert_ne!(full["sample"], full["largest"]);
-    assert_eq!((&full["is_expired"], in_full(pool, &run, run.expires_at).await["is_expired"].clone()), (&json!(false), json!(true)));
+    assert_eq!(
+        (&full["is_expired"], in_full(pool, &run, run.expires_at).await["is_expired"].clone()),
+        (&json!(false), json!(true))
+    );
     // All lines, page by page.
     let mut conn = pool.acquire().await.unwrap();
     let stored = runs::find(&mut conn, run.id).await.unwrap().unwrap();
@@ -493,8 +503,7 @@ async fn batches_that_many_take_at_once_issue_each_credit_once_and_a_retry_none(
     let mut crashed = pool.begin().await.unwrap();
     let batch = runs::take_batch(&mut crashed, run.id).await.unwrap().unwrap();
     assert_eq!(batch.no, 1);
-    let workers: Vec<usize> =
-        futures_util::future::join_all((0..4).map(|_| apply(pool, november(5), run.id))).await;
+    let workers: Vec<usize> = futures_util::future::join_all((0..4).map(|_| apply(pool, november(5), run.id))).await;
     assert_eq!(workers.iter().sum::<usize>(), COUNT - 10, "{workers:?}");
     assert_eq!(apply_step(pool, run.id, november(5)).await.unwrap(), Step::Busy);
     assert_eq!(state(pool, run.id).await, "approved");
@@ -569,10 +578,8 @@ async fn goodwill_is_given_while_the_outage_is_fresh_by_class_severity_and_area_
     };
     publish_plan(pool, end, "free").await;
     send(pool, "subscriptions", &[subscription(6, "business"), subscription(7, "free")], end).await;
-    let places = [
-        placement_line(6, 0, "mx-09", "2024-01-01T00:00:00Z"),
-        placement_line(7, 0, "mx-07", "2024-01-01T00:00:00Z"),
-    ];
+    let places =
+        [placement_line(6, 0, "mx-09", "2024-01-01T00:00:00Z"), placement_line(7, 0, "mx-07", "2024-01-01T00:00:00Z")];
     send(pool, "placements", &places, end).await;
     window(pool, "elsewhere", "mx-09", start, end, now).await;
 
@@ -595,11 +602,12 @@ async fn goodwill_is_given_while_the_outage_is_fresh_by_class_severity_and_area_
     assert_eq!(refused(wrong), "total_differs");
     assert_eq!(approve(pool, now, "wiremu", &run).await.unwrap().status, 202);
     assert_eq!(apply(pool, now, run.id).await, 6);
-    let rows: Vec<(String, i64, i64, String)> =
-        sqlx::query_as("SELECT DISTINCT road, count(*), sum(gross_minor)::bigint, min(effective_on)::text FROM credit GROUP BY road")
-            .fetch_all(pool)
-            .await
-            .unwrap();
+    let rows: Vec<(String, i64, i64, String)> = sqlx::query_as(
+        "SELECT DISTINCT road, count(*), sum(gross_minor)::bigint, min(effective_on)::text FROM credit GROUP BY road",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
     assert_eq!(rows, [("goodwill".to_owned(), 6, 7_750, "2026-10-14".to_owned())]);
     books_hold(pool).await;
 

@@ -778,13 +778,18 @@ async fn the_reason_code_chooses_the_account_and_the_tax() {
     let billing = doors.machine(Role::Billing, "billing").await;
     number_all(pool).await;
     doors.get("/v1/billing/feed", &billing).await;
-    let (credit,): (uuid::Uuid,) =
-        sqlx::query_as("SELECT credit_id FROM credit WHERE account_id = $1").bind(world.accounts[1].0).fetch_one(pool).await.unwrap();
+    let (credit,): (uuid::Uuid,) = sqlx::query_as("SELECT credit_id FROM credit WHERE account_id = $1")
+        .bind(world.accounts[1].0)
+        .fetch_one(pool)
+        .await
+        .unwrap();
     let name = credit_name(CreditId(credit));
-    let answer = json!({ "items": [{ "credit": name, "answer": "applied", "reference": "INV-1", "date": "2026-11-20" }] });
+    let answer =
+        json!({ "items": [{ "credit": name, "answer": "applied", "reference": "INV-1", "date": "2026-11-20" }] });
     assert_eq!(doors.post("/v1/billing/acks", &billing, "", &answer).await.json()["recorded"], 1);
     let request: ReverseCredit =
-        serde_json::from_value(json!({ "reason": "record_corrected", "note": "It was another shard's outage." })).unwrap();
+        serde_json::from_value(json!({ "reason": "record_corrected", "note": "It was another shard's outage." }))
+            .unwrap();
     let finance = staff("tama", Role::Finance);
     reverse_credit(pool, now.plus(14 * MINUTE), &finance, &key("reverse"), &name, request).await.unwrap();
     let back: Vec<(String, i64)> = sqlx::query_as(

@@ -156,11 +156,21 @@ fn described(run: &Value) -> String {
     let rows = |name: &str| run[name].as_array().cloned().unwrap_or_default();
     for part in rows("parts") {
         let name = part["name"].as_str().unwrap_or_default();
-        lines.push(format!("  {name}: {}, {}", counted(&part["accounts"], "account", "accounts"), money(&part["total"])));
+        lines.push(format!(
+            "  {name}: {}, {}",
+            counted(&part["accounts"], "account", "accounts"),
+            money(&part["total"])
+        ));
     }
     for band in rows("distribution") {
-        let below = if band["below"].is_null() { "and more".to_owned() } else { format!("to {}", money(&band["below"])) };
-        lines.push(format!("  {} {below}: {}, {}", money(&band["from"]), counted(&band["credits"], "credit", "credits"), money(&band["total"])));
+        let below =
+            if band["below"].is_null() { "and more".to_owned() } else { format!("to {}", money(&band["below"])) };
+        lines.push(format!(
+            "  {} {below}: {}, {}",
+            money(&band["from"]),
+            counted(&band["credits"], "credit", "credits"),
+            money(&band["total"])
+        ));
     }
     for (title, name) in [("largest", "largest"), ("at random", "sample")] {
         for one in rows(name) {
@@ -170,7 +180,11 @@ fn described(run: &Value) -> String {
     }
     for line in rows("held_back") {
         let reasons: Vec<&str> = line["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        lines.push(format!("  held back: account {}: {}", line["account"].as_str().unwrap_or_default(), reasons.join(", ")));
+        lines.push(format!(
+            "  held back: account {}: {}",
+            line["account"].as_str().unwrap_or_default(),
+            reasons.join(", ")
+        ));
     }
     let difference = &run["difference"];
     if difference.is_object() {

@@ -138,13 +138,7 @@ fn effective_on(run: &Run, operator: &Operator, now: Instant) -> NaiveDate {
     if run.goodwill.is_none() { run.period.last_day() } else { operator.zone.local(now).date_naive() }
 }
 
-fn credit(
-    run: &Run,
-    item: &RunItem,
-    addressee: &Addressee,
-    booking: &Booking,
-    now: Instant,
-) -> Result<Credit, Error> {
+fn credit(run: &Run, item: &RunItem, addressee: &Addressee, booking: &Booking, now: Instant) -> Result<Credit, Error> {
     let broken = |error: crate::domain::money::MoneyError| Error::Corrupt(format!("run {}: {error}", run.id));
     let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;

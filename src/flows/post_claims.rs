@@ -4,8 +4,8 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::issue_credits::{ToIssue, issue_in};
-use crate::domain::claim::{Claim, Decision};
 use crate::domain::chart::Chart;
+use crate::domain::claim::{Claim, Decision};
 use crate::domain::credit::{Cause, Road, credit_id};
 use crate::domain::ids::{AccountId, ClaimId};
 use crate::domain::money::MoneyError;

@@ -179,7 +179,9 @@ pub async fn replace(tx: &mut Tx, old: CreditRunId, new: &Run) -> Result<(), Err
     let replaced = runs::lock(tx, old).await?.ok_or_else(|| Refusal::not_found("credit run", &old.to_string()))?;
     let subject = |run: &Run| run.goodwill.as_ref().map(|(subject, _)| subject.clone());
     if replaced.road != new.road || replaced.period != new.period || subject(&replaced) != subject(new) {
-        return Err(Refusal::field("/replaces", "that run is for something else: a plan replaces one for the same").into());
+        return Err(
+            Refusal::field("/replaces", "that run is for something else: a plan replaces one for the same").into()
+        );
     }
     if replaced.state != RunState::Proposed || replaced.reverses.is_some() {
         let detail = format!("Run {old} was approved: it cannot be replaced. Propose a new one without `replaces`.");

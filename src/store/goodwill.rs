@@ -134,12 +134,11 @@ pub async fn overtaken(conn: &mut PgConnection, run: Uuid, cause: &str) -> Resul
 /// Locks every goodwill run for a subject until commit, in the order of their ids, and counts those that were approved and are not
 /// applied to the end, but for `but`.
 pub async fn lock_subject(conn: &mut PgConnection, subject: &Subject, but: Option<Uuid>) -> Result<usize, Error> {
-    let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        r"SELECT run_id, state FROM credit_run WHERE subject = $1 ORDER BY run_id FOR NO KEY UPDATE",
-    )
-    .bind(subject.to_string())
-    .fetch_all(conn)
-    .await?;
+    let rows: Vec<(Uuid, String)> =
+        sqlx::query_as(r"SELECT run_id, state FROM credit_run WHERE subject = $1 ORDER BY run_id FOR NO KEY UPDATE")
+            .bind(subject.to_string())
+            .fetch_all(conn)
+            .await?;
     Ok(rows.iter().filter(|(id, state)| state == "approved" && Some(*id) != but).count())
 }
 
