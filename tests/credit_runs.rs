@@ -6,6 +6,7 @@ mod support;
 mod world;
 
 use makegood::domain::actor::Role;
+use makegood::domain::course::ReversalReason;
 use makegood::domain::goodwill::Matrix;
 use makegood::domain::ids::CreditRunId;
 use makegood::domain::time::{HOUR, Instant, SECOND};
@@ -15,11 +16,14 @@ use makegood::flows::assess_period::assess_period;
 use makegood::flows::propose_credit_run::{CreditRun, ProposeCreditRun, propose_credit_run};
 use makegood::flows::propose_goodwill::{ProposeGoodwill, propose_goodwill};
 use makegood::flows::publish_terms::{PublishTerms, publish_terms};
+use makegood::flows::reverse_credit::{ReverseCredit, reverse_credit};
+use makegood::flows::reverse_credit_run::{ReverseCreditRun, reverse_credit_run};
 use makegood::http::run_preview;
 use makegood::store::{Error, run_reports, runs};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::is_skipped;
+use uuid::Uuid;
 use world::*;
 
 #[tokio::test]
@@ -305,8 +309,14 @@ async fn of_two_plans_for_one_period_the_second_is_not_applied_over_the_first() 
     arrive(&world, Late::Window).await;
     assess(pool, november(6)).await;
     let aroha = staff("aroha", Role::Supervisor);
-    let early =
-        propose_credit_run(pool, november(6), &aroha, &key("early"), ProposeCreditRun { period: october(), replaces: None }).await;
+    let early = propose_credit_run(
+        pool,
+        november(6),
+        &aroha,
+        &key("early"),
+        ProposeCreditRun { period: october(), replaces: None },
+    )
+    .await;
     assert_eq!(refused(early), "wrong_state", "what the first gives is not known to the books yet");
     apply(pool, november(6), first.id).await;
     assert_eq!(refused(approve(pool, november(5), "wiremu", &second).await), "plan_stale");
@@ -412,11 +422,15 @@ async fn a_preview_shows_every_cent_who_is_held_back_and_a_sample_that_nobody_ch
     assert!(held[0]["reasons"][0].as_str().unwrap().starts_with("missing_charge:"), "{full}");
     let largest: Vec<i64> = full["largest"].as_array().unwrap().iter().map(|one| minor(&one["amount"])).collect();
     assert_eq!(largest, [[due(9); 8].as_slice(), &[due(7); 2]].concat());
-    let sample: Vec<&str> = full["sample"].as_array().unwrap().iter().map(|one| one["account"].as_str().unwrap()).collect();
+    let sample: Vec<&str> =
+        full["sample"].as_array().unwrap().iter().map(|one| one["account"].as_str().unwrap()).collect();
     assert_eq!(sample.len(), 10);
     assert_eq!(in_full(pool, &run, november(5)).await["sample"], full["sample"], "the same plan shows the same sample");
     assert_ne!(full["sample"], full["largest"]);
-    assert_eq!((&full["is_expired"], in_full(pool, &run, run.expires_at).await["is_expired"].clone()), (&json!(false), json!(true)));
+    assert_eq!(
+        (&full["is_expired"], in_full(pool, &run, run.expires_at).await["is_expired"].clone()),
+        (&json!(false), json!(true))
+    );
     // All lines, page by page.
     let mut conn = pool.acquire().await.unwrap();
     let stored = runs::find(&mut conn, run.id).await.unwrap().unwrap();
@@ -493,8 +507,7 @@ async fn batches_that_many_take_at_once_issue_each_credit_once_and_a_retry_none(
     let mut crashed = pool.begin().await.unwrap();
     let batch = runs::take_batch(&mut crashed, run.id).await.unwrap().unwrap();
     assert_eq!(batch.no, 1);
-    let workers: Vec<usize> =
-        futures_util::future::join_all((0..4).map(|_| apply(pool, november(5), run.id))).await;
+    let workers: Vec<usize> = futures_util::future::join_all((0..4).map(|_| apply(pool, november(5), run.id))).await;
     assert_eq!(workers.iter().sum::<usize>(), COUNT - 10, "{workers:?}");
     assert_eq!(apply_step(pool, run.id, november(5)).await.unwrap(), Step::Busy);
     assert_eq!(state(pool, run.id).await, "approved");
@@ -569,10 +582,8 @@ async fn goodwill_is_given_while_the_outage_is_fresh_by_class_severity_and_area_
     };
     publish_plan(pool, end, "free").await;
     send(pool, "subscriptions", &[subscription(6, "business"), subscription(7, "free")], end).await;
-    let places = [
-        placement_line(6, 0, "mx-09", "2024-01-01T00:00:00Z"),
-        placement_line(7, 0, "mx-07", "2024-01-01T00:00:00Z"),
-    ];
+    let places =
+        [placement_line(6, 0, "mx-09", "2024-01-01T00:00:00Z"), placement_line(7, 0, "mx-07", "2024-01-01T00:00:00Z")];
     send(pool, "placements", &places, end).await;
     window(pool, "elsewhere", "mx-09", start, end, now).await;
 
@@ -595,11 +606,12 @@ async fn goodwill_is_given_while_the_outage_is_fresh_by_class_severity_and_area_
     assert_eq!(refused(wrong), "total_differs");
     assert_eq!(approve(pool, now, "wiremu", &run).await.unwrap().status, 202);
     assert_eq!(apply(pool, now, run.id).await, 6);
-    let rows: Vec<(String, i64, i64, String)> =
-        sqlx::query_as("SELECT DISTINCT road, count(*), sum(gross_minor)::bigint, min(effective_on)::text FROM credit GROUP BY road")
-            .fetch_all(pool)
-            .await
-            .unwrap();
+    let rows: Vec<(String, i64, i64, String)> = sqlx::query_as(
+        "SELECT DISTINCT road, count(*), sum(gross_minor)::bigint, min(effective_on)::text FROM credit GROUP BY road",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
     assert_eq!(rows, [("goodwill".to_owned(), 6, 7_750, "2026-10-14".to_owned())]);
     books_hold(pool).await;
 
@@ -698,5 +710,66 @@ async fn sixty_four_goodwill_runs_at_once_stay_within_their_budget() {
     let given: i64 = sqlx::query_scalar("SELECT given_minor FROM goodwill_budget").fetch_one(pool).await.unwrap();
     assert_eq!(given, FIT * 1_500);
     assert_eq!(audited(pool, "credit_run.approve.refused").await, i64::try_from(RUNS).unwrap() - FIT);
+    books_hold(pool).await;
+}
+
+async fn reverse(pool: &PgPool, who: &str, name: &str, run: &CreditRun) -> Result<CreditRun, Error> {
+    let request =
+        ReverseCreditRun { reason: ReversalReason::RecordCorrected, note: "The outage was mx-08's.".to_owned() };
+    let actor = staff(who, Role::Finance);
+    let answer = reverse_credit_run(pool, november(6), &actor, &key(name), run.id, request).await?;
+    Ok(serde_json::from_str(&answer.body).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_is_taken_back_by_two_other_people_once_and_what_is_due_can_be_given_anew() {
+    if is_skipped("a_run_is_taken_back_by_two_other_people_once_and_what_is_due_can_be_given_anew") {
+        return;
+    }
+    const COUNT: usize = 25;
+    let world = world(COUNT).await;
+    let pool = &world.database.app;
+    let run = propose(pool, november(5), "run").await;
+    assert_eq!(refused(reverse(pool, "tui", "early", &run).await), "wrong_state", "nothing is issued yet");
+    approve(pool, november(5), "wiremu", &run).await.unwrap();
+    apply(pool, november(5), run.id).await;
+
+    // One of its credits was taken back before: it is not again.
+    let first: (Uuid, Uuid, i64) =
+        sqlx::query_as("SELECT account_id, credit_id, gross_minor FROM credit ORDER BY account_id LIMIT 1")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    let alone = ReverseCredit { reason: ReversalReason::IssuedInError, note: "Wrong account.".to_owned() };
+    let name = format!("crd_{}", first.1.simple());
+    reverse_credit(pool, november(5), &staff("tui", Role::Finance), &key("one"), &name, alone).await.unwrap();
+
+    let reversal = reverse(pool, "tui", "reversal", &run).await.unwrap();
+    assert_eq!((reversal.total.minor(), reversal.credits), (run.total.minor() - first.2, 24), "{reversal:?}");
+    assert_eq!(reversal.nothing_due_accounts, 1);
+    let twin = reverse(pool, "tui", "twin", &run).await.unwrap();
+    for (who, code) in [("aroha", "four_eyes"), ("wiremu", "four_eyes"), ("tui", "four_eyes")] {
+        assert_eq!(refused(approve(pool, november(6), who, &reversal).await), code, "{who}");
+    }
+    assert_eq!(approve(pool, november(6), "talia", &reversal).await.unwrap().status, 202);
+    assert_eq!(refused(approve(pool, november(6), "hemi", &twin).await), "plan_stale", "the first is being applied");
+    let taken = tokio::join!(apply(pool, november(6), reversal.id), apply(pool, november(6), reversal.id));
+    assert_eq!(taken.0 + taken.1, 24);
+    assert_eq!(state(pool, reversal.id).await, "applied");
+    assert_eq!(refused(approve(pool, november(6), "hemi", &twin).await), "plan_stale", "nothing of it stands");
+    assert_eq!(refused(reverse(pool, "tui", "again", &run).await), "wrong_state");
+    assert_eq!(refused(reverse(pool, "tui", "back", &reversal).await), "wrong_state", "a reversal is final");
+    let told: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE op = 'cancel'").fetch_one(pool).await.unwrap();
+    assert_eq!(told, 25);
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM credit").fetch_one(pool).await.unwrap();
+    assert_eq!(kept, 25, "nothing that was issued is gone");
+    books_hold(pool).await;
+
+    // What was taken back no longer counts as given.
+    let anew = propose(pool, november(7), "anew").await;
+    assert_eq!((anew.total.minor(), anew.credits), (run.total.minor(), 25));
+    approve(pool, november(7), "wiremu", &anew).await.unwrap();
+    assert_eq!(apply(pool, november(7), anew.id).await, 25);
     books_hold(pool).await;
 }

@@ -180,7 +180,10 @@ impl Matrix {
             if let [shorter, longer] = pair
                 && longer.from_minutes <= shorter.from_minutes
             {
-                wrong(format!("/severities/{}/from_minutes", row + 1), "severities ascend: this is not longer than the one before");
+                wrong(
+                    format!("/severities/{}/from_minutes", row + 1),
+                    "severities ascend: this is not longer than the one before",
+                );
             }
         }
         if self.severities.first().is_some_and(|first| first.from_minutes == 0) {
@@ -211,7 +214,8 @@ impl Matrix {
         {
             let (area, rest) = (missing % areas.len(), missing / areas.len());
             let (severity, class) = (rest % severities.len(), rest / severities.len());
-            let name = |names: &[&str], place: usize| names.get(place).map_or_else(String::new, |name| (*name).to_owned());
+            let name =
+                |names: &[&str], place: usize| names.get(place).map_or_else(String::new, |name| (*name).to_owned());
             let message = format!(
                 "what {} gets for {} in {} is not said; write 0.00 for nothing",
                 name(&classes, class),
@@ -308,7 +312,11 @@ pub fn down(windows: &[OutageWindow], shards: &[String], now: Instant) -> Vec<Do
             };
             let covering = windows.iter().filter(counts).filter(|window| covers(window));
             let all: IntervalSet = covering.filter_map(|window| window.interval(now)).collect();
-            down.extend(all.intervals().iter().map(|interval| Down { shard: shard.clone(), list, interval: *interval }));
+            down.extend(all.intervals().iter().map(|interval| Down {
+                shard: shard.clone(),
+                list,
+                interval: *interval,
+            }));
         }
     }
     down

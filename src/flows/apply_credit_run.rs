@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
+use super::reverse_credit_run::reverse_batch;
 use crate::domain::credit::{Cause, Split, credit_id};
 use crate::domain::ids::{CreditId, CreditRunId};
 use crate::domain::money::Money;
@@ -26,7 +27,7 @@ pub const WORKERS: usize = 2;
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// This many credits were issued; more may be left.
+    /// This many credits were issued, or taken back; more may be left.
     Issued(usize),
     /// Others are at all that is left.
     Busy,
@@ -49,9 +50,13 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     Ok(Step::Issued(issued))
 }
 
+/// Issues, or takes back, what the lines of a batch say.
 async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> Result<usize, Error> {
     let items = runs::credits_of(tx, run.id, batch).await?;
     let operator = operator::get(tx).await?;
+    if let Some(takes) = &run.takes_back {
+        return reverse_batch(tx, run, takes, &items, &operator, now).await;
+    }
     let accounts: Vec<Uuid> = items.iter().map(|item| item.account.0).collect();
     let heads = mass_credits::lock_heads(tx, &accounts).await?;
     let mut addressees = credits::addressees(tx, &accounts).await?;
@@ -107,6 +112,14 @@ async fn end_run(tx: &mut Tx, run: Run, now: Instant) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a line of a run is credited for.
+pub fn cause(run: &Run, item: &RunItem) -> Cause {
+    match &run.goodwill {
+        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
+        Some((subject, _)) => Cause::Goodwill(subject.clone()),
+    }
+}
+
 fn credit(
     run: &Run,
     item: &RunItem,
@@ -118,10 +131,7 @@ fn credit(
     let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
     let split = Split::of(gross, operator.tax.rate_bp).map_err(broken)?;
-    let cause = match &run.goodwill {
-        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
-        Some((subject, _)) => Cause::Goodwill(subject.clone()),
-    };
+    let cause = cause(run, item);
     let of_period = run.goodwill.is_none();
     let generation = u32::try_from(item.generation).unwrap_or(0);
     Ok(Credit {

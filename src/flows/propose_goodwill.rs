@@ -73,7 +73,8 @@ pub async fn propose_goodwill(
     };
     refuse_other_budget(tx, &checked).await?;
     if goodwill::lock_subject(tx, &subject, None).await? > 0 {
-        let detail = format!("Another run for {} is being applied. Propose this one when that is done.", subject.words());
+        let detail =
+            format!("Another run for {} is being applied. Propose this one when that is done.", subject.words());
         return Err(Refusal::new(Code::WrongState, detail).into());
     }
     let id = CreditRunId::of(&actor.key(), &key.key);
@@ -86,7 +87,7 @@ pub async fn propose_goodwill(
         goodwill: Some((subject, checked.matrix)),
         replaces: request.replaces,
         replaced_by: None,
-        reverses: None,
+        takes_back: None,
         recorded_as_of: as_of,
         state: RunState::Proposed,
         total: totals.total(operator.currency)?,
@@ -149,7 +150,8 @@ pub async fn refuse_changed(tx: &mut Tx, run: &Run, subject: &Subject, now: Inst
     let others = goodwill::lock_subject(tx, subject, Some(run.id.0)).await?;
     let cause = Cause::Goodwill(subject.clone()).to_string();
     if others > 0 || goodwill::overtaken(tx, run.id.0, &cause).await? > 0 {
-        let detail = format!("Another run for {} was approved since this one was proposed. Propose a new one.", subject.words());
+        let detail =
+            format!("Another run for {} was approved since this one was proposed. Propose a new one.", subject.words());
         return Err(Refusal::new(Code::PlanStale, detail).into());
     }
     let windows: Vec<Uuid> = match subject {

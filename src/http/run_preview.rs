@@ -175,9 +175,10 @@ pub async fn in_full(conn: &mut PgConnection, run: &Run, now: Instant) -> Result
     let currency = run.total.currency();
     let tally = runs::tally(conn, run.id).await?;
     let figures = run_reports::figures(conn, run).await?;
-    let parts = run_reports::by_plan(conn, run).await?.into_iter().map(|part| {
-        Ok(Part { name: part.plan, accounts: part.accounts, total: money(part.total_minor, currency)? })
-    });
+    let parts = run_reports::by_plan(conn, run)
+        .await?
+        .into_iter()
+        .map(|part| Ok(Part { name: part.plan, accounts: part.accounts, total: money(part.total_minor, currency)? }));
     let held = run_reports::lines(conn, run, Some(ItemOutcome::HeldBack), None, LISTED).await?;
     let (largest, sample) =
         (run_reports::largest(conn, run, SHOWN).await?, run_reports::sample(conn, run, SHOWN).await?);

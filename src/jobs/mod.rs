@@ -57,8 +57,7 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>) {
 pub async fn turn(app: &App) -> Result<bool, Error> {
     let posted = post_claims(&app.pool, app.clock.now()).await;
     // Side by side: what is issued is numbered while more is issued.
-    let (applied, numbered) =
-        tokio::join!(apply_runs(app), sequence_feed(&app.pool, feed::LANE, app.clock.now()));
+    let (applied, numbered) = tokio::join!(apply_runs(app), sequence_feed(&app.pool, feed::LANE, app.clock.now()));
     let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
     Ok(posted || applied || numbered)
 }

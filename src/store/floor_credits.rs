@@ -13,12 +13,18 @@ use crate::domain::time::Instant;
 
 /// The tables that a credit run writes, and the order of its writing.
 const WRITTEN: [(&str, &str); 4] = [
-    ("COPY (SELECT * FROM credit ORDER BY account_id) TO STDOUT (FORMAT binary)", "COPY bench_credit FROM STDIN (FORMAT binary)"),
+    (
+        "COPY (SELECT * FROM credit ORDER BY account_id) TO STDOUT (FORMAT binary)",
+        "COPY bench_credit FROM STDIN (FORMAT binary)",
+    ),
     (
         "COPY (SELECT * FROM transfer ORDER BY account_id, debit) TO STDOUT (FORMAT binary)",
         "COPY bench_transfer FROM STDIN (FORMAT binary)",
     ),
-    ("COPY (SELECT * FROM audit ORDER BY account_id) TO STDOUT (FORMAT binary)", "COPY bench_audit FROM STDIN (FORMAT binary)"),
+    (
+        "COPY (SELECT * FROM audit ORDER BY account_id) TO STDOUT (FORMAT binary)",
+        "COPY bench_audit FROM STDIN (FORMAT binary)",
+    ),
     (
         "COPY (SELECT * FROM outbox ORDER BY account_id, account_seq) TO STDOUT (FORMAT binary)",
         "COPY bench_outbox FROM STDIN (FORMAT binary)",

@@ -75,17 +75,14 @@ fn is_alike(first: &Credit, other: &Credit) -> bool {
             (credit.service, credit.effective_on, credit.issued_at),
         )
     };
-    let words = |credit: &Credit| [&credit.reason, &credit.tax_code, &credit.issued_by, &credit.approved_by].map(String::clone);
+    let words =
+        |credit: &Credit| [&credit.reason, &credit.tax_code, &credit.issued_by, &credit.approved_by].map(String::clone);
     shared(first) == shared(other) && first.claim.is_none() && words(first) == words(other)
 }
 
 /// Writes entries: transfers, audit rows, and one outbox row each, in the order given. `heads` are the counts of their accounts,
 /// whose rows [`lock_heads`] locked; they are counted up.
-pub async fn post(
-    conn: &mut PgConnection,
-    entries: &[Entry],
-    mut heads: HashMap<AccountId, i64>,
-) -> Result<(), Error> {
+pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap<AccountId, i64>) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
     }

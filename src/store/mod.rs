@@ -45,6 +45,7 @@ pub mod outbox;
 pub mod people;
 pub mod placements;
 pub mod run_reports;
+pub mod run_reversals;
 pub mod runs;
 pub mod sequences;
 pub mod sessions;
