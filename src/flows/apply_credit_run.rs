@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
+use super::reverse_credit_run::reverse_batch;
 use crate::domain::accounting::effective;
 use crate::domain::books::Code;
 use crate::domain::credit::{Cause, credit_id};
@@ -35,7 +36,7 @@ pub const GOODWILL: &str = "goodwill";
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// This many credits were issued; more may be left.
+    /// This many credits were issued, or taken back; more may be left.
     Issued(usize),
     /// Others are at all that is left.
     Busy,
@@ -62,9 +63,13 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     Ok(Step::Issued(issued))
 }
 
+/// Issues, or takes back, what the lines of a batch say.
 async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> Result<usize, Error> {
     let items = runs::credits_of(tx, run.id, batch).await?;
     let operator = operator::get(tx).await?;
+    if let Some(takes) = &run.takes_back {
+        return reverse_batch(tx, run, takes, &items, &operator, now).await;
+    }
     let accounts: Vec<Uuid> = items.iter().map(|item| item.account.0).collect();
     let heads = mass_credits::lock_heads(tx, &accounts).await?;
     let open_from = accounting::open_from(tx).await?;
@@ -148,15 +153,20 @@ fn effective_on(run: &Run, operator: &Operator, now: Instant) -> NaiveDate {
     if run.goodwill.is_none() { run.period.last_day() } else { operator.zone.local(now).date_naive() }
 }
 
+/// What a line of a run is credited for.
+pub fn cause(run: &Run, item: &RunItem) -> Cause {
+    match &run.goodwill {
+        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
+        Some((subject, _)) => Cause::Goodwill(subject.clone()),
+    }
+}
+
 fn credit(run: &Run, item: &RunItem, addressee: &Addressee, booking: &Booking, now: Instant) -> Result<Credit, Error> {
     let broken = |error: crate::domain::money::MoneyError| Error::Corrupt(format!("run {}: {error}", run.id));
     let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
     let split = booking.rule.split(gross).map_err(broken)?;
-    let cause = match &run.goodwill {
-        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
-        Some((subject, _)) => Cause::Goodwill(subject.clone()),
-    };
+    let cause = cause(run, item);
     let of_period = run.goodwill.is_none();
     let generation = u32::try_from(item.generation).unwrap_or(0);
     Ok(Credit {
