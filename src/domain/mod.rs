@@ -17,6 +17,7 @@ pub mod difference;
 mod document;
 pub mod effect;
 pub mod feed;
+pub mod feed_file;
 pub mod fold;
 pub mod ids;
 pub mod incident;
