@@ -11,7 +11,7 @@ use crate::domain::chain::{Hash, link};
 use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
-use crate::store::feed::{Head, Item, Waiting};
+use crate::store::feed::{Head, Item, Standing, Waiting};
 use crate::store::{Error, Tx, books, feed};
 
 /// How many events one transaction numbers.
@@ -56,12 +56,22 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
 /// or another server took over. Positions that consumers know may be given out again there, so a person opens a new epoch first.
 pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Head, Error> {
     let standing = feed::standing(tx, lane).await?;
+    refuse_copy(&standing)?;
     match standing.opened {
         None => feed::put_origin(tx, standing.head.epoch, &standing.here, now).await?,
         Some(opened) if opened == standing.here => {}
         Some(_) => return Err(stopped().into()),
     }
     Ok(standing.head)
+}
+
+/// What is read of a server that recovers, or of a copy, may never have happened, or not yet.
+fn refuse_copy(standing: &Standing) -> Result<(), Refusal> {
+    if standing.here.timeline >= 0 {
+        return Ok(());
+    }
+    let words = "This database still recovers, or is a copy that only reads: the feed is read where it is written. Try again in a moment.";
+    Err(Refusal::new(Code::Unavailable, words))
 }
 
 /// What everybody is told until a new epoch is opened.
@@ -77,7 +87,9 @@ pub fn stopped() -> Refusal {
 pub async fn new_epoch(pool: &PgPool, lane: i16, now: Instant) -> Result<i32, Error> {
     let mut tx = pool.begin().await?;
     let mut head = feed::take_lane_from_all(&mut tx, lane).await?;
-    let here = feed::standing(&mut tx, lane).await?.here;
+    let standing = feed::standing(&mut tx, lane).await?;
+    refuse_copy(&standing)?;
+    let here = standing.here;
     head.epoch += 1;
     feed::put_origin(&mut tx, head.epoch, &here, now).await?;
     feed::save_head(&mut tx, &head).await?;

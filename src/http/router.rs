@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
-    health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    feed_reports, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -89,6 +89,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     let slow = OpenApiRouter::new()
         .routes(routes!(credit_runs::assess))
         .routes(routes!(credit_runs::propose))
+        .routes(routes!(feed_reports::alarms))
+        .routes(routes!(feed_reports::reconciliation))
         .routes(routes!(differences::make, differences::list))
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))

@@ -135,7 +135,9 @@ pub async fn standing(conn: &mut PgConnection, lane: i16) -> Result<Standing, Er
         r"SELECT head.lane, head.epoch, head.feed_pos, head.feed_hash, head.chain_no, head.chain_hash,
                  opened.system_identifier AS opened_system, opened.timeline AS opened_timeline,
                  opened.database_oid::bigint AS opened_oid,
-                 (pg_control_system()).system_identifier, (pg_control_checkpoint()).timeline_id::bigint AS timeline,
+                 (pg_control_system()).system_identifier,
+                 CASE WHEN pg_is_in_recovery() THEN -1
+                      ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END AS timeline,
                  (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid
           FROM lane_head AS head LEFT JOIN feed_origin AS opened ON opened.epoch = head.epoch
           WHERE head.lane = $1",
@@ -172,6 +174,8 @@ pub async fn save_head(conn: &mut PgConnection, head: &Head) -> Result<(), Error
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Origin {
     pub system_identifier: i64,
+    /// Of what is written now: the last checkpoint may still be of the timeline before. Below zero where nothing can be written, because the
+    /// server still recovers or is another one's copy.
     pub timeline: i64,
     pub database_oid: i64,
 }

@@ -26,6 +26,7 @@ pub mod differences;
 pub mod directory;
 pub mod evidence;
 pub mod feed;
+pub mod feed_watch;
 pub mod floor;
 pub mod given;
 pub mod heartbeats;
