@@ -406,3 +406,88 @@ impl Books {
         lines[0]["cursor"].as_str().unwrap().to_owned()
     }
 }
+
+/// The blocks of a document that are a shell's.
+fn commands(document: &str) -> Vec<String> {
+    document.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_of_the_page_for_billing_teams_does_what_the_page_says() {
+    if is_skipped("every_command_of_the_page_for_billing_teams_does_what_the_page_says") {
+        return;
+    }
+    let world = world(3).await;
+    let pool = &world.database.app;
+    let desk = Desk::open(pool).await;
+    let ids: BTreeSet<String> = [issue(pool, 0, 0, 2_500).await, issue(pool, 1, 0, 1_250).await].into();
+    drain(pool).await;
+    // `makegood` is found as it is where it is installed.
+    let programs = desk.scratch.0.join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(PROGRAM, programs.join("makegood")).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let shell = async |commands: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", commands]).current_dir(&desk.scratch.0).env("PATH", &path);
+        shell.env("MAKEGOOD_URL", &desk.url).env("MAKEGOOD_TOKEN", &desk.token);
+        let output = shell.stdin(Stdio::null()).output().await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{commands}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        said
+    };
+    let blocks = commands(include_str!("../docs/billing.md"));
+    let [client, http, resync, export] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let said = shell(client).await;
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["booked"], 2, "{said}");
+    assert_eq!((&lines[1]["sums"][0]["state"], &lines[1]["sums"][0]["gross"]), (&"open".into(), &"37.50".into()));
+    assert_eq!(lines[2]["recorded"], 2);
+    let listed = std::fs::read_to_string(desk.scratch.0.join("listed.ndjson")).unwrap();
+    assert_eq!(listed.lines().count(), 2);
+    assert!(listed.contains(&format!("INV-2026-12-{}", reference(0))), "{listed}");
+
+    let said = shell(http).await;
+    assert!(ids.iter().all(|id| said.contains(id.as_str())), "{said}");
+    assert!(said.contains("\"refused\":1"), "the credit of the example is none that was delivered: {said}");
+
+    new_epoch(pool, 0, november(21)).await.unwrap();
+    assert_eq!(desk.pull().await.0, 5);
+    let said = shell(resync).await;
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["pulled"], &lines[0]["booked"], &lines[1]["already"]), (&2.into(), &0.into(), &2.into()));
+
+    shell(export).await;
+    let file = std::fs::read_to_string(desk.scratch.0.join("credits.csv")).unwrap();
+    assert!(file.lines().last().unwrap().starts_with("trailer,2,"), "{file}");
+    assert!(!desk.scratch.0.join("credits.csv.part").exists());
+
+    // The answers of the page, about credits that there are; and as it stands, about none.
+    let page = include_str!("../docs/billing.md");
+    let example: String = page
+        .lines()
+        .map(str::trim_start)
+        .skip_while(|line| *line != "credit,answer,reference,date,net,tax,code,detail")
+        .take_while(|line| !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let send = async |text: &str| {
+        std::fs::write(desk.scratch.0.join("answers.csv"), text).unwrap();
+        desk.say(&["import-answers", "answers.csv"]).await
+    };
+    let (code, lines, words) = send(&example).await;
+    assert_eq!((code, &lines[0]["refused"]), (1, &2.into()), "{words}");
+    assert!(words.contains("line 2: crd_00000000000000000000000000000001"), "{words}");
+    let (code, lines, words) = send(&example[..example.len() - 12]).await;
+    assert_eq!((code, lines.len()), (1, 0), "{words}");
+    assert!(words.contains("was cut"), "{words}");
+    let (third, fourth) = (issue(pool, 2, 0, 2_500).await, issue(pool, 0, 1, 100).await);
+    drain(pool).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 2);
+    let real = example
+        .replace("crd_00000000000000000000000000000001", &third)
+        .replace("crd_00000000000000000000000000000002", &fourth);
+    let (code, lines, words) = send(&real).await;
+    assert_eq!((code, &lines[0]["recorded"]), (0, &2.into()), "{words}");
+    books_hold(pool).await;
+}

@@ -28,6 +28,7 @@ pub mod evidence;
 pub mod feed;
 pub mod feed_watch;
 pub mod floor;
+pub mod floor_feed;
 pub mod given;
 pub mod heartbeats;
 pub mod idempotency;

@@ -70,6 +70,7 @@ async fn what_waits_too_long_is_an_alarm_until_it_no_longer_does() {
     let say = async |items: Value| {
         let taken = doors.post("/v1/billing/acks", &token, "", &json!({ "items": items })).await.json();
         assert_eq!(taken["recorded"], 1, "{taken}");
+        drain(pool).await;
     };
     say(json!([{ "credit": id, "answer": "accepted" }])).await;
     assert_eq!(kinds(pool, after(3 * 86_400)).await, [(AlarmKind::NotAnswered, 2)], "loaded is not final");
