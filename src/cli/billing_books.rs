@@ -185,9 +185,10 @@ impl Books {
         self.told.get(item)
     }
 
-    /// What is decided and was not told.
+    /// What is decided and was not told, in the order of the items: what is said of a debit makes sense after what was said of its credit.
     pub fn untold(&self) -> impl Iterator<Item = &Answer> {
-        self.answers.values().filter(|answer| answer.answer != Said::Nothing && !self.told.contains_key(&answer.id))
+        let answers = self.items.values().filter_map(|item| self.answers.get(&item.id));
+        answers.filter(|answer| answer.answer != Said::Nothing && !self.told.contains_key(&answer.id))
     }
 
     /// What these books have and the feed, read from its beginning again, does not; none where it is not read again.

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::chain::{Hash, canonical};
+use super::credit::Amounts;
 use super::ids::CreditId;
-use super::money::Money;
+use super::money::{Money, MoneyError};
 use super::refusal::{Code, Refusal};
 
 /// How a credit is called outside: `crd_` and 32 hexadecimal digits.
@@ -22,6 +23,16 @@ pub fn credit_name(credit: CreditId) -> String {
 pub fn credit_named(name: &str) -> Option<CreditId> {
     let digits = name.strip_prefix("crd_")?;
     (digits.len() == 32).then(|| Uuid::try_parse(digits).ok().map(CreditId)).flatten()
+}
+
+/// How a reversal is called outside: `rev_` and the digits of the credit that it reverses.
+pub fn reversal_name(credit: CreditId) -> String {
+    format!("rev_{}", credit.0.simple())
+}
+
+/// The credit whose reversal a name is, if it is one.
+pub fn reversal_named(name: &str) -> Option<CreditId> {
+    name.strip_prefix("rev_").and_then(|digits| credit_named(&format!("crd_{digits}")))
 }
 
 /// The hash of the item at a position, after the item before it.
@@ -94,7 +105,7 @@ pub fn stale_cursor(why: &str) -> Refusal {
     Refusal::new(Code::CursorStale, detail)
 }
 
-/// Billing's answer to one credit.
+/// Billing's answer to an item of the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerKind {
@@ -106,22 +117,39 @@ pub enum AnswerKind {
     Returned,
     /// Billing will not take it: it lands with finance.
     Refused,
+    /// To a `cancel`: it will stand on no bill.
+    Cancelled,
+    /// To a `debit`: it is on a bill, with its reference, date and amounts.
+    Debited,
+    /// Never sent: an `applied` under another reference than before, kept in place of that one.
+    Superseding,
 }
 
 impl AnswerKind {
+    pub const ALL: [AnswerKind; 7] = [
+        AnswerKind::Accepted,
+        AnswerKind::Applied,
+        AnswerKind::Returned,
+        AnswerKind::Refused,
+        AnswerKind::Cancelled,
+        AnswerKind::Debited,
+        AnswerKind::Superseding,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             AnswerKind::Accepted => "accepted",
             AnswerKind::Applied => "applied",
             AnswerKind::Returned => "returned",
             AnswerKind::Refused => "refused",
+            AnswerKind::Cancelled => "cancelled",
+            AnswerKind::Debited => "debited",
+            AnswerKind::Superseding => "superseding",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [AnswerKind::Accepted, AnswerKind::Applied, AnswerKind::Returned, AnswerKind::Refused]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        AnswerKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -129,61 +157,25 @@ impl AnswerKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub kind: AnswerKind,
-    /// The bill; empty for `accepted`, the reason's code for `refused`.
+    /// How often the credit had been offered again before it: what is said of one offer is not said of another.
+    pub round: i32,
+    /// The bill; empty for `accepted` and `cancelled`, the reason's code for `refused`.
     pub reference: String,
     pub on: NaiveDate,
-    pub gross: Money,
-    pub net: Money,
-    pub tax: Money,
+    /// As billing has them on the bill.
+    pub amounts: Amounts,
+    /// How much more tax that is than we would say; less where it is negative.
+    pub rounding: Money,
+    /// `superseding`: the reference that stood there before.
+    pub supersedes: Option<String>,
 }
 
-/// Where a credit stands with billing, from its answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Never answered, or only loaded.
-    Waiting,
-    /// A part stands on bills.
-    PartlyApplied {
-        applied: Money,
-    },
-    Applied,
-    Returned,
-    Refused,
-}
-
-impl Standing {
-    pub fn name(self) -> &'static str {
-        match self {
-            Standing::Waiting => "waiting",
-            Standing::PartlyApplied { .. } => "partly_applied",
-            Standing::Applied => "applied",
-            Standing::Returned => "returned",
-            Standing::Refused => "refused",
-        }
+impl Answered {
+    /// The amounts as the books have them: our tax, and so our net.
+    pub fn ours(&self) -> Result<Amounts, MoneyError> {
+        let Amounts { gross, net, tax } = self.amounts;
+        Ok(Amounts { gross, net: net.plus(self.rounding)?, tax: tax.minus(self.rounding)? })
     }
-
-    /// The standing of a credit of `gross` after `answers`, in their order.
-    pub fn of(gross: Money, answers: &[Answered]) -> Standing {
-        let applied = applied(gross, answers);
-        let last = answers.iter().rev().find(|answer| answer.kind != AnswerKind::Accepted);
-        match last.map(|answer| answer.kind) {
-            None | Some(AnswerKind::Accepted) => Standing::Waiting,
-            Some(AnswerKind::Refused) => Standing::Refused,
-            Some(AnswerKind::Returned) if applied.is_zero() => Standing::Returned,
-            Some(AnswerKind::Returned | AnswerKind::Applied) if applied == gross => Standing::Applied,
-            Some(AnswerKind::Returned | AnswerKind::Applied) => Standing::PartlyApplied { applied },
-        }
-    }
-}
-
-/// How much of the credit stands on bills: what was applied less what was returned.
-pub fn applied(gross: Money, answers: &[Answered]) -> Money {
-    let minor = answers.iter().fold(0i64, |sum, answer| match answer.kind {
-        AnswerKind::Applied => sum.saturating_add(answer.gross.minor()),
-        AnswerKind::Returned => sum.saturating_sub(answer.gross.minor()),
-        AnswerKind::Accepted | AnswerKind::Refused => sum,
-    });
-    Money::from_minor(minor, gross.currency()).unwrap_or(gross)
 }
 
 #[cfg(test)]
@@ -204,28 +196,5 @@ mod tests {
         let id = CreditId(Uuid::from_u128(42));
         assert_eq!(credit_named(&credit_name(id)), Some(id));
         assert_eq!(credit_named("crd_01JD4N2T9V6R8S3W5X7Y9Z0A1B"), None);
-    }
-
-    #[test]
-    fn a_credit_waits_until_all_of_it_stands_on_a_bill() {
-        let nzd = |minor| Money::from_minor(minor, "NZD".parse().unwrap()).unwrap();
-        let answer = |kind, minor: i64| Answered {
-            kind,
-            reference: "INV-1".into(),
-            on: NaiveDate::MIN,
-            gross: nzd(minor),
-            net: nzd(minor),
-            tax: nzd(0),
-        };
-        let mut answers = vec![answer(AnswerKind::Accepted, 0)];
-        assert_eq!(Standing::of(nzd(100), &answers), Standing::Waiting);
-        answers.push(answer(AnswerKind::Applied, 60));
-        assert_eq!(Standing::of(nzd(100), &answers), Standing::PartlyApplied { applied: nzd(60) });
-        answers.push(answer(AnswerKind::Applied, 40));
-        assert_eq!(Standing::of(nzd(100), &answers), Standing::Applied);
-        answers.push(answer(AnswerKind::Returned, 40));
-        assert_eq!(Standing::of(nzd(100), &answers), Standing::PartlyApplied { applied: nzd(60) });
-        answers.push(answer(AnswerKind::Returned, 60));
-        assert_eq!(Standing::of(nzd(100), &answers), Standing::Returned);
     }
 }

@@ -12,6 +12,7 @@ pub mod chain;
 pub mod changes;
 pub mod charge;
 pub mod claim;
+pub mod course;
 pub mod credit;
 pub mod difference;
 mod document;

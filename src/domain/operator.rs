@@ -33,6 +33,26 @@ pub struct Operator {
     /// Whom a customer may turn to after the final answer; left out of pages where there is none.
     #[serde(default)]
     pub outside_review: Option<String>,
+    /// What becomes of credits after they were issued.
+    #[serde(default)]
+    pub credits: CreditRules,
+}
+
+/// What becomes of credits after they were issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreditRules {
+    /// Days from its issue after which goodwill that stands on no bill expires; never where it is left out.
+    pub goodwill_expires_after_days: Option<u32>,
+    /// By how much the taxes on billing's bills may differ from ours, over the answers of one request together. Minor units; one for each
+    /// bill at most.
+    pub rounding_limit_minor: i64,
+}
+
+impl Default for CreditRules {
+    fn default() -> Self {
+        CreditRules { goodwill_expires_after_days: None, rounding_limit_minor: 100 }
+    }
 }
 
 /// How a credit's tax is found: the rate is included in the gross amount. An adviser must confirm it.

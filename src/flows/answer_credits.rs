@@ -1,6 +1,6 @@
 //! Billing answers what it pulled: loaded, on a bill, rolled back, or refused. Each answer stands for itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,20 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::reverse_credit::{Order, debit, debit_event, entry, parts};
 use crate::domain::actor::Actor;
 use crate::domain::books::{self, Parts, Posting};
-use crate::domain::credit::tax_of_part;
-use crate::domain::feed::{AnswerKind, Answered, Standing, applied, credit_named};
-use crate::domain::ids::{AccountId, CreditId};
-use crate::domain::money::{Money, MoneyError};
+use crate::domain::course::{Course, Deed, DeedKind, Place, Step, TakenBack, broken};
+use crate::domain::credit::Amounts;
+use crate::domain::feed::{AnswerKind, Answered, credit_named};
+use crate::domain::ids::{CreditId, event_id};
+use crate::domain::money::Money;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
-use crate::store::credits::{Credit, Entry};
+use crate::store::courses::{self, NewDeed};
+use crate::store::credits::{Addressee, Credit, Entry};
 use crate::store::feed::NewAnswer;
-use crate::store::{Error, credits, feed};
+use crate::store::{Error, credits, feed, operator};
 
 /// Up to a thousand answers at once.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -27,7 +30,7 @@ pub struct AnswerCredits {
     pub items: Vec<AnswerItem>,
 }
 
-/// Billing's answer to one credit.
+/// Billing's answer to one item of the feed.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerItem {
@@ -35,15 +38,16 @@ pub struct AnswerItem {
     #[schema(example = "crd_00000000000000000000000000000000")]
     pub credit: String,
     pub answer: AnswerKind,
-    /// `applied`, `returned`: the bill.
+    /// `applied`, `returned`, `debited`: the bill.
     #[serde(default)]
     #[schema(example = "INV-2026-12-104477")]
     pub reference: Option<String>,
-    /// `applied`, `returned`: the bill's date.
+    /// `applied`, `returned`, `debited`: the bill's date.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "2026-12-05")]
     pub date: Option<NaiveDate>,
-    /// `applied`: the amounts on the bill; left out, they are all that is still open.
+    /// `applied`, `debited`: the amounts on the bill, both of them; left out, they are all that is still open. The tax may differ from ours by
+    /// one minor unit.
     #[serde(default)]
     #[schema(example = "21.74")]
     pub net: Option<String>,
@@ -102,47 +106,36 @@ pub async fn answer_credits(
     let mut tx = pool.begin().await?;
     let named: Vec<Uuid> = request.items.iter().filter_map(|item| credit_named(&item.credit)).map(|id| id.0).collect();
     let through = feed::delivered_to(&mut tx, feed::LANE, consumer).await?;
-    let accounts = feed::accounts_of(&mut tx, feed::LANE, &named, through).await?;
-    let (ids, of_accounts): (Vec<Uuid>, Vec<Uuid>) =
-        accounts.iter().map(|(credit, account)| (credit.0, account.0)).unzip();
-    credits::lock_accounts(&mut tx, &of_accounts).await?;
-    let found: HashMap<CreditId, Credit> =
-        credits::find_many(&mut tx, &of_accounts, &ids).await?.into_iter().map(|credit| (credit.id, credit)).collect();
-    let mut said: HashMap<CreditId, Vec<Answered>> = feed::answers(&mut tx, &of_accounts, &ids)
-        .await?
-        .into_iter()
-        .map(|(credit, answers)| (credit, answers.into_iter().map(|recorded| recorded.answered).collect()))
-        .collect();
-    let (mut taken, mut answers, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    let delivered = courses::delivered(&mut tx, feed::LANE, &named, through).await?;
+    let (ids, accounts): (Vec<Uuid>, Vec<Uuid>) =
+        delivered.iter().map(|(credit, (account, _))| (credit.0, account.0)).unzip();
+    credits::lock_accounts(&mut tx, &accounts).await?;
+    let found = credits::find_many(&mut tx, &accounts, &ids).await?;
+    let mut told = courses::of(&mut tx, &found).await?;
+    let addressees = credits::addressees(&mut tx, &accounts).await?;
+    let mut known: HashMap<CreditId, Known> = HashMap::new();
+    for credit in found {
+        let missing = || Error::Corrupt(format!("the account of credit {}", credit.id));
+        let addressee = addressees.get(&credit.account).cloned().ok_or_else(missing)?;
+        let course = told.remove(&credit.id).ok_or_else(missing)?;
+        let events = delivered.get(&credit.id).map(|(_, events)| events.clone()).unwrap_or_default();
+        known.insert(credit.id, Known { credit, addressee, course, events });
+    }
+    let mut kept =
+        Kept { rounding_left: operator::get(&mut tx).await?.credits.rounding_limit_minor, ..Kept::default() };
+    let by = actor.key();
+    let mut taken = Vec::new();
     for item in &request.items {
-        let credit = credit_named(&item.credit).and_then(|id| found.get(&id));
-        let outcome = match credit {
-            None => Err(Refusal::not_found("delivered credit", &item.credit.chars().take(64).collect::<String>())),
-            Some(credit) => {
-                let earlier = said.entry(credit.id).or_default();
-                decide(item, credit, earlier, today).map(|effect| (credit, earlier, effect))
-            }
-        };
-        let (result, detail) = match outcome {
+        let (result, detail) = match take(item, &mut known, &mut kept, &by, today, now) {
             Err(refusal) => (AnswerResult::Refused, Some(refusal.detail)),
-            Ok((_, _, None)) => (AnswerResult::Already, None),
-            Ok((credit, earlier, Some(effect))) => {
-                earlier.push(effect.answered.clone());
-                entries.push(entry(credit, &effect, actor, now));
-                answers.push(NewAnswer {
-                    account: credit.account,
-                    credit: credit.id,
-                    no: i32::try_from(earlier.len()).unwrap_or(i32::MAX),
-                    answered: effect.answered,
-                    detail: item.detail.clone().unwrap_or_default().chars().take(500).collect(),
-                });
-                (AnswerResult::Recorded, None)
-            }
+            Ok(true) => (AnswerResult::Recorded, None),
+            Ok(false) => (AnswerResult::Already, None),
         };
         taken.push(AnswerTaken { credit: item.credit.clone(), result, detail });
     }
-    feed::insert_answers(&mut tx, &answers, consumer, now).await?;
-    credits::post(&mut tx, &entries).await?;
+    feed::insert_answers(&mut tx, &kept.answers, consumer, now).await?;
+    courses::insert(&mut tx, &kept.deeds, &by, now).await?;
+    credits::post(&mut tx, &kept.entries).await?;
     tx.commit().await?;
     let count = |result| taken.iter().filter(|one| one.result == result).count();
     Ok(AnswersTaken {
@@ -153,132 +146,344 @@ pub async fn answer_credits(
     })
 }
 
+/// A credit that was delivered, as it stands with the answers of this request so far.
+struct Known {
+    credit: Credit,
+    addressee: Addressee,
+    course: Course,
+    /// The events of its items that this consumer was served.
+    events: HashSet<Uuid>,
+}
+
+impl Known {
+    fn has(&self, event: &str) -> bool {
+        self.events.contains(&event_id(self.credit.id.0, event))
+    }
+
+    /// Whether the offer that stands was served: the issue, or the last time it was offered again.
+    fn has_offer(&self) -> bool {
+        self.course.offers.last().map_or_else(|| self.has("issued"), |no| self.has(&format!("offered:{no}")))
+    }
+}
+
+/// What a request comes to.
+#[derive(Default)]
+struct Kept {
+    answers: Vec<NewAnswer>,
+    deeds: Vec<NewDeed>,
+    entries: Vec<Entry>,
+    /// By how much billing's taxes may still differ from ours, in minor units.
+    rounding_left: i64,
+}
+
+/// Takes one answer; false where it was there before.
+fn take(
+    item: &AnswerItem,
+    known: &mut HashMap<CreditId, Known>,
+    kept: &mut Kept,
+    by: &str,
+    today: NaiveDate,
+    now: Instant,
+) -> Result<bool, Refusal> {
+    let unknown = || Refusal::not_found("delivered credit", &item.credit.chars().take(64).collect::<String>());
+    let of = credit_named(&item.credit).and_then(|id| known.get_mut(&id)).ok_or_else(unknown)?;
+    let Some(effect) = decide(item, of, today, kept.rounding_left)? else { return Ok(false) };
+    let Effect { answered, postings, then } = effect;
+    kept.rounding_left -= answered.rounding.minor().abs();
+    of.course.follow(&Step::Answered(answered.clone())).map_err(broken)?;
+    let no = of.course.steps;
+    let on = answered.on;
+    let order = Order { how: TakenBack::Reversed, reason: &of.credit.reason, note: "", by, on, at: now };
+    let again = if answered.round > 0 { format!("@{}", answered.round) } else { String::new() };
+    kept.entries.push(Entry {
+        postings,
+        action: "credit.answer",
+        detail: json!({
+            "answer": answered.kind, "reference": answered.reference, "gross_minor": answered.amounts.gross.minor(),
+        }),
+        ..entry(&of.credit, format!("{}:{}{again}", answered.kind.name(), answered.reference), &order)
+    });
+    let detail = item.detail.clone().unwrap_or_default().chars().take(500).collect();
+    let (account, credit) = (of.credit.account, of.credit.id);
+    kept.answers.push(NewAnswer { account, credit, no, answered, detail });
+    let Some((kind, amounts)) = then else { return Ok(true) };
+    // It was taken back before billing knew: what billing did meanwhile is taken back as well.
+    let (reason, reference) = ("reversed".to_owned(), String::new());
+    let deed = Deed { kind, amounts, reason, reference, on: today, is_cancel: false };
+    of.course.follow(&Step::Done(deed.clone())).map_err(broken)?;
+    let no = of.course.steps;
+    let is_debit = kind == DeedKind::Debited;
+    if is_debit {
+        let order = Order { reason: "reversed", on: today, ..order };
+        kept.entries.push(debit(&of.credit, &of.addressee, amounts, no, &order));
+    }
+    let op = is_debit.then_some("debit");
+    kept.deeds.push(NewDeed { account, credit, no, deed, note: String::new(), op });
+    Ok(true)
+}
+
 /// What an answer does.
 struct Effect {
     answered: Answered,
     postings: Vec<Posting>,
+    /// The deed that follows from it.
+    then: Option<(DeedKind, Amounts)>,
 }
 
 /// Whether the answer fits the credit and what was said before; none where it was said already.
-fn decide(
-    item: &AnswerItem,
-    credit: &Credit,
-    earlier: &[Answered],
-    today: NaiveDate,
-) -> Result<Option<Effect>, Refusal> {
+fn decide(item: &AnswerItem, of: &Known, today: NaiveDate, rounding_left: i64) -> Result<Option<Effect>, Refusal> {
+    let course = &of.course;
     let reference = match item.answer {
-        AnswerKind::Accepted => String::new(),
+        AnswerKind::Accepted | AnswerKind::Cancelled => String::new(),
         AnswerKind::Refused => text(item.code.as_deref(), "/code", "say why, with a code of yours")?,
-        AnswerKind::Applied | AnswerKind::Returned => text(item.reference.as_deref(), "/reference", "name the bill")?,
+        AnswerKind::Applied | AnswerKind::Returned | AnswerKind::Debited => {
+            text(item.reference.as_deref(), "/reference", "name the bill")?
+        }
+        AnswerKind::Superseding => {
+            let instead = "answer `applied` with the bill that it stands on now; what it stood on before is found";
+            return Err(Refusal::field("/answer", instead));
+        }
     };
-    let before = earlier.iter().find(|answer| answer.kind == item.answer && answer.reference == reference);
-    let open = credit.gross.minus(applied(credit.gross, earlier)).map_err(broken)?;
+    let said = Said { item, of, on: item.date.unwrap_or(today), reference };
     match item.answer {
         AnswerKind::Accepted => {
-            if before.is_none() && Standing::of(credit.gross, earlier) == Standing::Refused {
-                return Err(Refusal::field("/answer", "the credit was refused: finance has to offer it again first"));
-            }
-            Ok(before.is_none().then(|| effect(item, today, reference, zero(credit), Vec::new())))
-        }
-        AnswerKind::Applied => apply(item, credit, earlier, before, reference, open, today),
-        AnswerKind::Returned => {
-            if before.is_some() {
+            if said.before(AnswerKind::Accepted) {
                 return Ok(None);
             }
-            let on_bill =
-                earlier.iter().find(|answer| answer.kind == AnswerKind::Applied && answer.reference == reference);
-            let on_bill =
-                on_bill.ok_or_else(|| Refusal::field("/reference", format!("nothing was applied on {reference}")))?;
-            let parts = Parts { reason: credit.road.reason_account().0, net: on_bill.net, tax: on_bill.tax };
-            let amounts = (on_bill.gross, on_bill.net, on_bill.tax);
-            Ok(Some(effect(item, today, reference, amounts, books::returned(parts))))
+            said.refuse_elsewhere()?;
+            Ok(Some(said.effect(said.zero(), Vec::new())))
         }
-        AnswerKind::Refused => match (before, Standing::of(credit.gross, earlier)) {
-            (Some(_), _) => Ok(None),
-            (None, Standing::Waiting | Standing::Returned) => {
-                Ok(Some(effect(item, today, reference, zero(credit), books::refused(credit.gross))))
+        AnswerKind::Applied => said.applied(rounding_left),
+        AnswerKind::Returned => said.returned(),
+        AnswerKind::Refused => {
+            if said.before(AnswerKind::Refused) {
+                return Ok(None);
             }
-            (None, standing) => {
-                Err(Refusal::field("/answer", format!("the credit is {}: it cannot be refused", standing.name())))
+            said.refuse_elsewhere()?;
+            let open = course.open().map_err(broken)?;
+            if course.applied.gross.is_positive() || !open.gross.is_positive() {
+                let standing = course.standing().map_err(broken)?.name();
+                return Err(Refusal::field("/answer", format!("the credit is {standing}: it cannot be refused")));
             }
-        },
+            let mut postings = books::refused(open.gross);
+            let then = course.is_cancel_pending.then_some((DeedKind::WrittenOff, open));
+            if then.is_some() {
+                postings.extend(books::written_off(Place::Held.code(), parts(&of.credit, open)));
+            }
+            Ok(Some(Effect { then, ..said.effect(said.zero(), postings) }))
+        }
+        AnswerKind::Cancelled => said.cancelled(),
+        AnswerKind::Debited => said.debited(),
+        AnswerKind::Superseding => Ok(None),
     }
 }
 
-fn apply(
-    item: &AnswerItem,
-    credit: &Credit,
-    earlier: &[Answered],
-    before: Option<&Answered>,
+/// One answer beside what it is about.
+struct Said<'a> {
+    item: &'a AnswerItem,
+    of: &'a Known,
+    on: NaiveDate,
     reference: String,
-    open: Money,
-    today: NaiveDate,
-) -> Result<Option<Effect>, Refusal> {
-    let currency = credit.gross.currency();
-    let read = |text: &Option<String>, pointer: &str| {
-        text.as_deref()
-            .map(|text| Money::parse(text, currency))
-            .transpose()
-            .map_err(|error| Refusal::field(pointer, error.to_string()))
-    };
-    let (net, tax) = (read(&item.net, "/net")?, read(&item.tax, "/tax")?);
-    if let Some(before) = before {
-        let is_same = net.is_none_or(|net| net == before.net) && tax.is_none_or(|tax| tax == before.tax);
-        let differs =
-            || Refusal::field("/net", format!("{reference} was answered with {} and {}", before.net, before.tax));
-        let was_returned =
-            earlier.iter().any(|answer| answer.kind == AnswerKind::Returned && answer.reference == before.reference);
-        return match (is_same, was_returned) {
-            (false, _) => Err(differs()),
-            (true, false) => Ok(None),
-            // A retry that comes late, or the bill was made anew under its old number: only billing knows which.
-            (true, true) => Err(Refusal::field(
-                "/reference",
-                format!("{reference} was returned: if the credit is on a bill again, name the new bill"),
+}
+
+impl Said<'_> {
+    fn zero(&self) -> Amounts {
+        Amounts::zero(self.of.credit.gross.currency())
+    }
+
+    /// Whether the same was said of the offer that stands.
+    fn before(&self, kind: AnswerKind) -> bool {
+        let round = self.of.course.round;
+        let is_same = |one: &&Answered| one.kind == kind && one.reference == self.reference && one.round == round;
+        self.of.course.answers.iter().any(|one| is_same(&one))
+    }
+
+    /// Refuses what is not with billing, or was not pulled since it was offered again.
+    fn refuse_elsewhere(&self) -> Result<(), Refusal> {
+        match self.of.course.place {
+            Place::Billing if self.of.has_offer() => Ok(()),
+            Place::Billing => {
+                Err(Refusal::field("/answer", "the credit was offered again: pull the offer, then answer it"))
+            }
+            Place::Held => {
+                Err(Refusal::field("/answer", "the credit was refused: finance has to offer it again first"))
+            }
+            Place::Unclaimed => Err(Refusal::field(
+                "/answer",
+                "the credit is with finance, unclaimed: finance has to offer it again first",
             )),
-        };
-    }
-    if Standing::of(credit.gross, earlier) == Standing::Refused {
-        return Err(Refusal::field("/answer", "the credit was refused: finance has to offer it again first"));
-    }
-    let gross = match (net, tax) {
-        (None, None) => open,
-        (net, tax) => {
-            let zero = Money::zero(currency);
-            net.unwrap_or(zero).plus(tax.unwrap_or(zero)).map_err(broken)?
         }
-    };
-    if !gross.is_positive() || gross.minor() > open.minor() {
-        return Err(Refusal::field("/net", format!("{gross} is not within what is open, {open}")));
     }
-    let before_this = credit.gross.minus(open).map_err(broken)?;
-    let due_tax = tax_of_part(credit.gross, credit.tax, before_this, gross).map_err(broken)?;
-    if tax.is_some_and(|tax| tax != due_tax) {
-        return Err(Refusal::field("/tax", format!("the tax in {gross} of this credit is {due_tax}")));
+
+    fn effect(&self, amounts: Amounts, postings: Vec<Posting>) -> Effect {
+        let answered = Answered {
+            kind: self.item.answer,
+            round: self.of.course.round,
+            reference: self.reference.clone(),
+            on: self.on,
+            amounts,
+            rounding: Money::zero(amounts.gross.currency()),
+            supersedes: None,
+        };
+        Effect { answered, postings, then: None }
     }
-    let net = gross.minus(due_tax).map_err(broken)?;
-    let parts = Parts { reason: credit.road.reason_account().0, net, tax: due_tax };
-    Ok(Some(effect(item, today, reference, (gross, net, due_tax), books::applied(parts))))
-}
 
-fn effect(
-    item: &AnswerItem,
-    today: NaiveDate,
-    reference: String,
-    (gross, net, tax): (Money, Money, Money),
-    postings: Vec<Posting>,
-) -> Effect {
-    let on = item.date.unwrap_or(today);
-    Effect { answered: Answered { kind: item.answer, reference, on, gross, net, tax }, postings }
-}
+    /// Net and tax as billing has them: both, or none; a credit without tax needs none.
+    fn amounts(&self) -> Result<Option<Amounts>, Refusal> {
+        let currency = self.of.credit.gross.currency();
+        let read = |text: &Option<String>, pointer: &str| {
+            text.as_deref()
+                .map(|text| Money::parse(text, currency))
+                .transpose()
+                .map_err(|error| Refusal::field(pointer, error.to_string()))
+        };
+        let (net, tax) = match (read(&self.item.net, "/net")?, read(&self.item.tax, "/tax")?) {
+            (None, None) => return Ok(None),
+            (Some(net), Some(tax)) => (net, tax),
+            (Some(net), None) if self.of.credit.tax.is_zero() => (net, Money::zero(currency)),
+            (Some(_), None) => return Err(Refusal::field("/tax", "send net and tax, or leave both out")),
+            (None, Some(_)) => return Err(Refusal::field("/net", "send net and tax, or leave both out")),
+        };
+        if net.minor() < 0 || tax.minor() < 0 {
+            return Err(Refusal::field("/net", "amounts have no sign: the answer says the direction"));
+        }
+        let gross = net.plus(tax).map_err(|error| Refusal::field("/net", error.to_string()))?;
+        Ok(Some(Amounts { gross, net, tax }))
+    }
 
-fn zero(credit: &Credit) -> (Money, Money, Money) {
-    let zero = Money::zero(credit.gross.currency());
-    (zero, zero, zero)
-}
+    fn applied(&self, rounding_left: i64) -> Result<Option<Effect>, Refusal> {
+        let (course, reference) = (&self.of.course, &self.reference);
+        let asked = self.amounts()?;
+        let is_on_bill = |one: &&Answered| {
+            matches!(one.kind, AnswerKind::Applied | AnswerKind::Superseding) && one.reference == *reference
+        };
+        if let Some(before) = course.answers.iter().find(is_on_bill) {
+            let stands =
+                course.bills.iter().any(|bill| bill.reference == *reference || bill.superseded.contains(reference));
+            return match (asked.is_none_or(|asked| asked == before.amounts), stands) {
+                (false, _) => {
+                    let Amounts { net, tax, .. } = before.amounts;
+                    Err(Refusal::field("/net", format!("{reference} was answered with {net} and {tax}")))
+                }
+                (true, true) => Ok(None),
+                // A retry that comes late, or the bill was made anew under its old number: only billing knows which.
+                (true, false) => Err(Refusal::field(
+                    "/reference",
+                    format!("{reference} was returned: if the credit is on a bill again, name the new bill"),
+                )),
+            };
+        }
+        let open = course.open().map_err(broken)?.gross;
+        let gross = asked.map_or(open, |asked| asked.gross);
+        if !gross.is_positive() || gross.minor() > open.minor() {
+            return self.superseding(asked, gross, open).map(Some);
+        }
+        self.refuse_elsewhere()?;
+        let ours = course.part_of_open(gross).map_err(broken)?;
+        let billed = asked.unwrap_or(ours);
+        let rounding = billed.tax.minus(ours.tax).map_err(broken)?;
+        if rounding.minor().abs() > 1 {
+            return Err(Refusal::field("/tax", format!("the tax in {gross} of this credit is {}", ours.tax)));
+        }
+        if rounding.minor().abs() > rounding_left {
+            let over = "the taxes of this request differ from ours by more than the operator allows together; \
+                        round each credit's tax on its own, half up";
+            return Err(Refusal::field("/tax", over));
+        }
+        let mut postings = books::applied(Parts { net: billed.net, tax: billed.tax, ..parts(&self.of.credit, billed) });
+        postings.extend(books::rounded(rounding).map_err(broken)?);
+        // What was reversed and stands on a bill all the same is owed by the customer.
+        let then = (course.taken_back == Some(TakenBack::Reversed)).then_some((DeedKind::Debited, ours));
+        let effect = self.effect(billed, postings);
+        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, then, ..effect }))
+    }
 
-fn broken(error: MoneyError) -> Refusal {
-    Refusal::field("/net", error.to_string())
+    /// All of it stands on bills already: billing came back from its backup and calls one of them by another name. Nothing moves.
+    fn superseding(&self, asked: Option<Amounts>, gross: Money, open: Money) -> Result<Effect, Refusal> {
+        let bills = &self.of.course.bills;
+        let mut same = bills.iter().filter(|bill| asked.is_none_or(|asked| asked == bill.amounts));
+        let (Some(bill), None) = (same.next(), same.next()) else {
+            let within = format!("{gross} is not within what is open, {open}");
+            return Err(Refusal::field("/net", within));
+        };
+        let effect = self.effect(bill.amounts, Vec::new());
+        let answered = Answered {
+            kind: AnswerKind::Superseding,
+            rounding: bill.first.rounding,
+            supersedes: Some(bill.reference.clone()),
+            ..effect.answered
+        };
+        Ok(Effect { answered, ..effect })
+    }
+
+    fn returned(&self) -> Result<Option<Effect>, Refusal> {
+        let (course, reference) = (&self.of.course, &self.reference);
+        let was_returned = |one: &Answered| one.kind == AnswerKind::Returned && one.reference == *reference;
+        if course.answers.iter().any(was_returned) {
+            return Ok(None);
+        }
+        if let Some(bill) = course.bills.iter().find(|bill| bill.superseded.contains(reference)) {
+            let now = format!("{reference} was superseded: the credit stands on {} now, return that", bill.reference);
+            return Err(Refusal::field("/reference", now));
+        }
+        let bill = course.bills.iter().find(|bill| bill.reference == *reference);
+        let bill = bill.ok_or_else(|| Refusal::field("/reference", format!("nothing was applied on {reference}")))?;
+        let left = course.applied.minus(bill.first.ours().map_err(broken)?).map_err(broken)?;
+        if left.gross.minor() < course.debited.gross.minor() {
+            let instead = "what stood on this bill was taken back, and a debit of it was sent: answer the debit `debited`, naming \
+                           this bill as rolled back";
+            return Err(Refusal::field("/answer", instead));
+        }
+        let rounding = bill.first.rounding;
+        let mut postings = books::returned(parts(&self.of.credit, bill.amounts));
+        let back = Money::zero(rounding.currency()).minus(rounding).map_err(broken)?;
+        postings.extend(books::rounded(back).map_err(broken)?);
+        let effect = self.effect(bill.amounts, postings);
+        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, ..effect }))
+    }
+
+    fn cancelled(&self) -> Result<Option<Effect>, Refusal> {
+        let course = &self.of.course;
+        if course.answers.iter().any(|one| one.kind == AnswerKind::Cancelled) {
+            return Ok(None);
+        }
+        let is_told = ["reversed", "expired"].iter().any(|event| self.of.has(event));
+        if !course.is_cancel_pending || !is_told {
+            return Err(Refusal::field("/answer", "no cancellation of this credit was delivered"));
+        }
+        let open = course.open().map_err(broken)?;
+        if !open.gross.is_positive() {
+            // It stands on a bill or was refused meanwhile, and that was answered for already.
+            return Ok(None);
+        }
+        let postings = books::cancelled(parts(&self.of.credit, open));
+        Ok(Some(self.effect(open, postings)))
+    }
+
+    fn debited(&self) -> Result<Option<Effect>, Refusal> {
+        let (course, reference) = (&self.of.course, &self.reference);
+        let asked = self.amounts()?;
+        let is_same = |one: &&Answered| one.kind == AnswerKind::Debited && one.reference == *reference;
+        if let Some(before) = course.answers.iter().find(is_same) {
+            let Amounts { net, tax, .. } = before.amounts;
+            let differs = || Refusal::field("/net", format!("{reference} was answered with {net} and {tax}"));
+            return if asked.is_none_or(|asked| asked == before.amounts) { Ok(None) } else { Err(differs()) };
+        }
+        let delivered = course.debits.iter().filter(|(no, _)| self.of.has(&debit_event(*no)));
+        let delivered = delivered.map(|(_, amounts)| amounts.gross);
+        let delivered = Money::sum(delivered, self.of.credit.gross.currency()).map_err(broken)?;
+        let left = delivered.minus(course.recovered.gross).map_err(broken)?;
+        let gross = asked.map_or(left, |asked| asked.gross);
+        if !gross.is_positive() || gross.minor() > left.minor() {
+            return Err(Refusal::field("/net", format!("{gross} is not within what is to be debited, {left}")));
+        }
+        let ours = course.debited.part(course.recovered, gross).map_err(broken)?;
+        if asked.is_some_and(|asked| asked != ours) {
+            return Err(Refusal::field("/tax", format!("the tax in {gross} of this debit is {}", ours.tax)));
+        }
+        let postings = books::recovered(parts(&self.of.credit, ours));
+        Ok(Some(self.effect(ours, postings)))
+    }
 }
 
 fn text(given: Option<&str>, pointer: &str, message: &str) -> Result<String, Refusal> {
@@ -287,22 +492,5 @@ fn text(given: Option<&str>, pointer: &str, message: &str) -> Result<String, Ref
             Ok(text.to_owned())
         }
         Some(_) | None => Err(Refusal::field(pointer, message)),
-    }
-}
-
-fn entry(credit: &Credit, effect: &Effect, actor: &Actor, now: Instant) -> Entry {
-    let answered = &effect.answered;
-    Entry {
-        account: AccountId(credit.account.0),
-        document: credit.id.0,
-        event: format!("{}:{}", answered.kind.name(), answered.reference),
-        postings: effect.postings.clone(),
-        reason: credit.reason.clone(),
-        effective_on: answered.on,
-        recorded_at: now,
-        actor: actor.key(),
-        action: "credit.answer",
-        detail: json!({ "answer": answered.kind, "reference": answered.reference, "gross_minor": answered.gross.minor() }),
-        item: None,
     }
 }

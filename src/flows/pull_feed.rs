@@ -34,10 +34,11 @@ pub struct FeedItem {
     /// The item's name for good: the same event has the same one in every epoch, whatever its position.
     #[schema(example = "evt_00000000000000000000000000000000")]
     pub id: String,
-    /// `issue`: give the account this credit.
+    /// `issue`: give the account this credit. `offer`: the same again, after a refusal. `cancel`: put it on no bill. `debit`: it stood on a bill and
+    /// was taken back, so bill the account this much.
     #[schema(example = "issue")]
     pub op: String,
-    /// The credit: `id, account, bill_to, road, currency, gross, net, tax, tax_code, reason, service_period, claim,
+    /// What it is about: `id, account, bill_to, road, currency, gross, net, tax, tax_code, reason, service_period, claim,
     /// effective_date, issued_at`.
     #[schema(value_type = Object)]
     pub credit: Value,

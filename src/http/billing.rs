@@ -145,7 +145,8 @@ pub async fn answer(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UnansweredCredit {
     pub position: i64,
-    /// `waiting`, `accepted`, `partly_applied` or `returned`.
+    /// `waiting`, `accepted`, `partly_applied`, `returned`, `offered_again` after a refusal; `cancel_waiting` and `debit_waiting` for items that
+    /// take back.
     #[schema(example = "waiting")]
     pub state: &'static str,
     #[schema(value_type = Object)]
@@ -193,11 +194,14 @@ pub async fn unacknowledged(
     let has_more = rows.len() > wanted;
     rows.truncate(wanted);
     let next = rows.last().filter(|_| has_more).map(|row| row.pos);
-    let state = |row: &feed::Unanswered| match (row.last_kind.as_deref(), row.applied_minor > 0) {
-        (None, _) => "waiting",
-        (Some(_), true) => "partly_applied",
-        (Some("accepted"), false) => "accepted",
-        (Some(_), false) => "returned",
+    let state = |row: &feed::Unanswered| match (row.op.as_str(), row.last_kind.as_deref(), row.applied_minor > 0) {
+        ("cancel", ..) => "cancel_waiting",
+        ("debit", ..) => "debit_waiting",
+        (_, None, _) if row.is_offered => "offered_again",
+        (_, None, _) => "waiting",
+        (_, Some(_), true) => "partly_applied",
+        (_, Some("accepted"), false) => "accepted",
+        (_, Some(_), false) => "returned",
     };
     let data = rows
         .into_iter()

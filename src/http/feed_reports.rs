@@ -91,7 +91,10 @@ pub struct ReconciledDay {
     pub partly_applied: i64,
     pub applied: i64,
     pub returned: i64,
+    /// With finance, or settled by it.
     pub refused: i64,
+    /// Reversed or expired; cancelled, or debited, or about to be.
+    pub taken_back: i64,
     /// What of them stands on bills.
     #[schema(value_type = MoneyOnWire)]
     pub applied_sum: Money,
@@ -102,8 +105,8 @@ pub struct ReconciledDay {
 impl ReconciledDay {
     fn new(row: &Reconciled) -> Result<Self, Error> {
         let amount = |minor| money(minor, &row.currency, "credit.gross_minor");
-        let states =
-            row.unanswered + row.accepted + row.partly_applied + row.applied + row.returned + row.refused;
+        let states = [row.unanswered, row.accepted, row.partly_applied, row.applied, row.returned, row.refused, row.taken_back];
+        let states: i64 = states.iter().sum();
         Ok(ReconciledDay {
             day: row.day,
             issued: row.issued,
@@ -120,6 +123,7 @@ impl ReconciledDay {
             applied: row.applied,
             returned: row.returned,
             refused: row.refused,
+            taken_back: row.taken_back,
             applied_sum: amount(row.applied_minor)?,
             agrees: row.issued == row.numbered + row.waiting
                 && row.issued_minor == row.numbered_minor + row.waiting_minor
@@ -177,7 +181,7 @@ pub async fn reconciliation(
 
 fn as_csv(data: &[ReconciledDay]) -> String {
     let mut text = "day,currency,issued,issued_sum,numbered,numbered_sum,waiting,waiting_sum,delivered,delivered_sum,unanswered,\
-                    accepted,partly_applied,applied,returned,refused,applied_sum,agrees\r\n"
+                    accepted,partly_applied,applied,returned,refused,taken_back,applied_sum,agrees\r\n"
         .to_owned();
     for row in data {
         let cells = [
@@ -197,6 +201,7 @@ fn as_csv(data: &[ReconciledDay]) -> String {
             row.applied.to_string(),
             row.returned.to_string(),
             row.refused.to_string(),
+            row.taken_back.to_string(),
             row.applied_sum.digits(),
             row.agrees.to_string(),
         ];

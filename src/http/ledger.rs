@@ -1,21 +1,16 @@
-//! Finance and auditors: balances, control totals, the chain; and the credits themselves.
+//! Finance and auditors: balances, control totals, the chain.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::ProblemBody;
 use super::{App, Caller, Problem, Query};
 use crate::domain::actor::Role;
-use crate::domain::feed::{Standing, applied, credit_name, credit_named};
 use crate::domain::money::Money;
-use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
-use crate::flows::propose_credit_run::MoneyOnWire;
 use crate::flows::verify_books::verify_books;
-use crate::store::credits::Credit;
-use crate::store::{Error, books, credits, customer, feed, snapshot};
+use crate::store::{Error, books, snapshot};
 
 const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 
@@ -158,135 +153,4 @@ pub async fn verify(State(app): State<App>, caller: Caller) -> Result<axum::Json
         head: hex::encode(found.head),
         broken: found.broken,
     }))
-}
-
-/// A credit as its customer or the staff may see it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditView {
-    #[schema(example = "crd_00000000000000000000000000000000")]
-    pub id: String,
-    #[schema(example = "20418876")]
-    pub account: String,
-    /// `contract`, `claim` or `goodwill`.
-    #[schema(example = "contract")]
-    pub road: &'static str,
-    #[schema(example = "sla_tier")]
-    pub reason: String,
-    /// Tax included.
-    #[schema(value_type = MoneyOnWire)]
-    pub gross: Money,
-    #[schema(value_type = MoneyOnWire)]
-    pub net: Money,
-    #[schema(value_type = MoneyOnWire)]
-    pub tax: Money,
-    #[schema(value_type = String, example = "2026-10-31")]
-    pub effective_on: NaiveDate,
-    #[schema(value_type = String)]
-    pub issued_at: Instant,
-    /// `waiting`, `partly_applied`, `applied`, `returned` or `refused`.
-    #[schema(example = "applied")]
-    pub standing: &'static str,
-    #[schema(value_type = MoneyOnWire)]
-    pub applied: Money,
-    /// The bills that it stands on.
-    pub bills: Vec<String>,
-}
-
-impl CreditView {
-    fn new(credit: &Credit, account: String, answers: &[feed::Recorded]) -> Self {
-        let said: Vec<_> = answers.iter().map(|recorded| recorded.answered.clone()).collect();
-        CreditView {
-            id: credit_name(credit.id),
-            account,
-            road: credit.road.name(),
-            reason: credit.reason.clone(),
-            gross: credit.gross,
-            net: credit.net,
-            tax: credit.tax,
-            effective_on: credit.effective_on,
-            issued_at: credit.issued_at,
-            standing: Standing::of(credit.gross, &said).name(),
-            applied: applied(credit.gross, &said),
-            bills: said
-                .iter()
-                .filter(|answer| answer.kind == crate::domain::feed::AnswerKind::Applied)
-                .map(|answer| answer.reference.clone())
-                .collect(),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CreditList {
-    pub data: Vec<CreditView>,
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct ListCredits {
-    /// The operator's reference of the account; a customer may leave it out.
-    account: Option<String>,
-}
-
-const SEES: [Role; 5] = [Role::Customer, Role::Agent, Role::Supervisor, Role::Finance, Role::Auditor];
-
-/// List an account's credits
-#[utoipa::path(
-    get, path = "/v1/credits", operation_id = "list_credits", tag = "credits", params(ListCredits),
-    responses(
-        (status = 200, description = "The newest first", body = CreditList),
-        (status = 404, description = "No such account, or not yours", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Query(query): Query<ListCredits>,
-) -> Result<axum::Json<CreditList>, Problem> {
-    let accounts = super::accounts_asked(&app, caller.require(&SEES)?, query.account.as_deref()).await?;
-    let mut tx = customer::open(&app.pool, &accounts).await?;
-    let found = credits::of_accounts(&mut tx, &accounts).await?;
-    let (ids, of): (Vec<_>, Vec<_>) = found.iter().map(|credit| (credit.id.0, credit.account.0)).unzip();
-    let answers = feed::answers(&mut tx, &of, &ids).await?;
-    let addressees = credits::addressees(&mut tx, &of).await?;
-    let data = found
-        .iter()
-        .map(|credit| {
-            let account = addressees.get(&credit.account).map(|one| one.reference.clone()).unwrap_or_default();
-            CreditView::new(credit, account, answers.get(&credit.id).map_or(&[], Vec::as_slice))
-        })
-        .collect();
-    Ok(axum::Json(CreditList { data }))
-}
-
-/// Read a credit
-#[utoipa::path(
-    get, path = "/v1/credits/{id}", operation_id = "get_credit", tag = "credits",
-    params(("id" = String, Path, description = "The credit's id")),
-    responses(
-        (status = 200, description = "The credit", body = CreditView),
-        (status = 404, description = "No such credit, or not yours", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<axum::Json<CreditView>, Problem> {
-    let actor = caller.require(&SEES)?;
-    let unknown = || Refusal::not_found("credit", &id.chars().take(64).collect::<String>());
-    let named = credit_named(&id).ok_or_else(unknown)?;
-    let mut conn = app.pool.acquire().await.map_err(Error::from)?;
-    // The credit's name does not say whose it is: the feed does, once it is numbered.
-    let account =
-        feed::accounts_of(&mut conn, feed::LANE, &[named.0], i64::MAX).await?.remove(&named).ok_or_else(unknown)?;
-    drop(conn);
-    let visible = if actor.has(Role::Customer) { actor.own_accounts() } else { vec![account] };
-    let mut tx = customer::open(&app.pool, &visible).await?;
-    let credit = credits::find_many(&mut tx, &[account.0], &[named.0]).await?.pop().ok_or_else(unknown)?;
-    let answers = feed::answers(&mut tx, &[account.0], &[named.0]).await?;
-    let addressee = credits::addressee(&mut tx, account).await?;
-    let said = answers.get(&named).map_or(&[][..], Vec::as_slice);
-    Ok(axum::Json(CreditView::new(&credit, addressee.reference, said)))
 }

@@ -27,6 +27,7 @@ pub mod billing;
 pub mod calendars;
 pub mod claims;
 pub mod credit_runs;
+pub mod credits;
 pub mod describe;
 pub mod differences;
 pub mod directory;

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, describe, differences, directory,
-    feed_reports, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
+    directory, feed_reports, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -51,8 +51,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(claims::file, claims::list))
         .routes(routes!(claims::get))
         .routes(routes!(claims::act))
-        .routes(routes!(ledger::list))
-        .routes(routes!(ledger::get))
+        .routes(routes!(credits::list))
+        .routes(routes!(credits::get))
         .routes(routes!(assessments::get))
         .routes(routes!(records::between))
         .routes(routes!(records::placements))
@@ -62,6 +62,10 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
         .routes(routes!(differences::decide))
+        .routes(routes!(credits::reverse))
+        .routes(routes!(credits::offer))
+        .routes(routes!(credits::unclaimed))
+        .routes(routes!(credits::pay))
         // Billing.
         .routes(routes!(billing::pull))
         .routes(routes!(billing::answer))

@@ -201,47 +201,8 @@ pub struct Control {
 
 /// The oracle of the books (ARCHITECTURE.md, "Books and feed"). Each line agrees in every snapshot.
 pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Error> {
-    let (owed_differs, owed, credited): (i64, i64, i64) = sqlx::query_as(
-        r"WITH books AS (
-              SELECT account_id, currency,
-                     sum(CASE WHEN credit IN ('OWED', 'HELD') THEN amount_minor ELSE 0 END)
-                   - sum(CASE WHEN debit IN ('OWED', 'HELD') THEN amount_minor ELSE 0 END) AS owed
-              FROM transfer GROUP BY account_id, currency
-          ), given AS (
-              SELECT account_id, currency, sum(gross_minor) AS gross FROM credit GROUP BY account_id, currency
-          ), taken AS (
-              SELECT answer.account_id, credit.currency,
-                     sum(CASE answer.kind WHEN 'applied' THEN answer.gross_minor WHEN 'returned' THEN -answer.gross_minor ELSE 0 END)
-                     AS gross
-              FROM billing_answer AS answer
-              JOIN credit ON credit.account_id = answer.account_id AND credit.credit_id = answer.credit_id
-              GROUP BY answer.account_id, credit.currency
-          ), both_sides AS (
-              SELECT coalesce(books.owed, 0) AS owed, coalesce(given.gross, 0) - coalesce(taken.gross, 0) AS due
-              FROM books
-              FULL JOIN given ON given.account_id = books.account_id AND given.currency = books.currency
-              LEFT JOIN taken ON taken.account_id = coalesce(books.account_id, given.account_id)
-                             AND taken.currency = coalesce(books.currency, given.currency)
-          )
-          SELECT count(*) FILTER (WHERE owed <> due), coalesce(sum(owed), 0)::bigint, coalesce(sum(due), 0)::bigint FROM both_sides",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    let (credits, told): (i64, i64) = sqlx::query_as(
-        r"SELECT (SELECT count(*) FROM credit),
-                 (SELECT count(*) FROM outbox WHERE op = 'issue') + (SELECT count(*) FROM feed WHERE op = 'issue')",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    let (credited_minor, told_minor): (i64, i64) = sqlx::query_as(
-        r"SELECT (SELECT coalesce(sum(gross_minor), 0)::bigint FROM credit),
-                 (SELECT coalesce(sum(credit.gross_minor), 0)::bigint
-                  FROM (SELECT account_id, credit_id FROM outbox WHERE op = 'issue'
-                        UNION ALL SELECT account_id, credit_id FROM feed WHERE op = 'issue') AS told
-                  JOIN credit ON credit.account_id = told.account_id AND credit.credit_id = told.credit_id)",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let mut controls = balances(&mut *conn).await?;
+    controls.extend(told(&mut *conn).await?);
     let (uncaused, orphaned): (i64, i64) = sqlx::query_as(
         r"SELECT (SELECT count(*) FROM transfer LEFT JOIN credit
                     ON credit.account_id = transfer.account_id AND credit.credit_id = transfer.document
@@ -252,21 +213,129 @@ pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Err
     )
     .fetch_one(conn)
     .await?;
+    controls.push(Control { name: "transfers without a credit", left: uncaused, right: 0 });
+    controls.push(Control { name: "credits without a transfer", left: orphaned, right: 0 });
+    Ok(controls)
+}
+
+/// What the books say of each account beside what the credits, billing's answers and people's deeds say.
+async fn balances(conn: &mut PgConnection) -> Result<Vec<Control>, Error> {
+    let (owed_differs, owed, credited, recoverable_differs, tax_differs): (i64, i64, i64, i64, i64) = sqlx::query_as(
+        r"WITH books AS (
+              SELECT account_id, currency,
+                     sum(CASE WHEN credit IN ('OWED', 'HELD', 'UNCLAIMED') THEN amount_minor ELSE 0 END)
+                   - sum(CASE WHEN debit IN ('OWED', 'HELD', 'UNCLAIMED') THEN amount_minor ELSE 0 END) AS owed,
+                     sum(CASE WHEN debit = 'RECOVERABLE' THEN amount_minor ELSE 0 END)
+                   - sum(CASE WHEN credit = 'RECOVERABLE' THEN amount_minor ELSE 0 END) AS recoverable,
+                     sum(CASE WHEN debit = 'TAX_PENDING' THEN amount_minor ELSE 0 END)
+                   - sum(CASE WHEN credit = 'TAX_PENDING' THEN amount_minor ELSE 0 END) AS tax
+              FROM transfer GROUP BY account_id, currency
+          ), moved AS (
+              SELECT account_id, currency, gross_minor AS owed, 0 AS recoverable, tax_minor AS tax FROM credit
+              UNION ALL
+              SELECT answer.account_id, credit.currency,
+                     CASE answer.kind WHEN 'applied' THEN -answer.gross_minor WHEN 'returned' THEN answer.gross_minor
+                                      WHEN 'cancelled' THEN -answer.gross_minor ELSE 0 END,
+                     CASE answer.kind WHEN 'debited' THEN -answer.gross_minor ELSE 0 END,
+                     CASE answer.kind WHEN 'applied' THEN answer.rounding_minor - answer.tax_minor
+                                      WHEN 'returned' THEN answer.tax_minor - answer.rounding_minor
+                                      WHEN 'cancelled' THEN -answer.tax_minor WHEN 'debited' THEN answer.tax_minor ELSE 0 END
+              FROM billing_answer AS answer
+              JOIN credit ON credit.account_id = answer.account_id AND credit.credit_id = answer.credit_id
+              UNION ALL
+              SELECT deed.account_id, credit.currency,
+                     CASE WHEN deed.kind IN ('written_off', 'paid') THEN -deed.gross_minor ELSE 0 END,
+                     CASE deed.kind WHEN 'debited' THEN deed.gross_minor ELSE 0 END,
+                     CASE WHEN deed.kind IN ('written_off', 'paid', 'debited') THEN -deed.tax_minor ELSE 0 END
+              FROM credit_deed AS deed
+              JOIN credit ON credit.account_id = deed.account_id AND credit.credit_id = deed.credit_id
+          ), due AS (
+              SELECT account_id, currency, sum(owed) AS owed, sum(recoverable) AS recoverable, sum(tax) AS tax
+              FROM moved GROUP BY account_id, currency
+          ), both_sides AS (
+              SELECT coalesce(books.owed, 0) AS owed, coalesce(due.owed, 0) AS due,
+                     coalesce(books.recoverable, 0) <> coalesce(due.recoverable, 0) AS recoverable_differs,
+                     coalesce(books.tax, 0) <> coalesce(due.tax, 0) AS tax_differs
+              FROM books FULL JOIN due ON due.account_id = books.account_id AND due.currency = books.currency
+          )
+          SELECT count(*) FILTER (WHERE owed <> due), coalesce(sum(owed), 0)::bigint, coalesce(sum(due), 0)::bigint,
+                 count(*) FILTER (WHERE recoverable_differs), count(*) FILTER (WHERE tax_differs)
+          FROM both_sides",
+    )
+    .fetch_one(conn)
+    .await?;
+    let none = |name, left| Control { name, left, right: 0 };
     Ok(vec![
+        none(
+            "accounts whose owed, held and unclaimed balance is not what was credited less what was applied, cancelled or paid out",
+            owed_differs,
+        ),
         Control {
-            name: "accounts whose owed balance is not what was credited less what was applied",
-            left: owed_differs,
-            right: 0,
+            name: "owed, held and unclaimed in the books = credited less applied, cancelled and paid out, minor units",
+            left: owed,
+            right: credited,
         },
-        Control { name: "owed in the books = credited less applied, minor units", left: owed, right: credited },
+        none(
+            "accounts whose recoverable balance is not what was debited less what billing put on bills",
+            recoverable_differs,
+        ),
+        none("accounts whose pending tax is not the tax of what stands on no bill", tax_differs),
+    ])
+}
+
+/// What billing hears beside what happened.
+async fn told(conn: &mut PgConnection) -> Result<Vec<Control>, Error> {
+    let (credits, told): (i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM credit),
+                 (SELECT count(*) FROM outbox WHERE op = 'issue') + (SELECT count(*) FROM feed WHERE op = 'issue')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (credited_minor, told_minor, days): (i64, i64, i64) = sqlx::query_as(
+        r"WITH told AS (
+              SELECT account_id, credit_id FROM outbox WHERE op = 'issue'
+              UNION ALL SELECT account_id, credit_id FROM feed WHERE op = 'issue'
+          ), by_day AS (
+              SELECT currency, (issued_at AT TIME ZONE 'UTC')::date AS day, gross_minor AS minor, 0 AS told_minor FROM credit
+              UNION ALL
+              SELECT credit.currency, (credit.issued_at AT TIME ZONE 'UTC')::date, 0, credit.gross_minor
+              FROM told JOIN credit ON credit.account_id = told.account_id AND credit.credit_id = told.credit_id
+          ), day AS (
+              SELECT sum(minor) AS minor, sum(told_minor) AS told_minor FROM by_day GROUP BY currency, day
+          )
+          SELECT coalesce(sum(minor), 0)::bigint, coalesce(sum(told_minor), 0)::bigint, count(*) FILTER (WHERE minor <> told_minor)
+          FROM day",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (deeds, items): (i64, i64) = sqlx::query_as(
+        r"SELECT (SELECT count(*) FROM credit_deed WHERE op IS NOT NULL),
+                 (SELECT count(*) FROM outbox WHERE op <> 'issue') + (SELECT count(*) FROM feed WHERE op <> 'issue')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let (items_of_feed, answered, waiting): (i64, i64, i64) = sqlx::query_as(
+        r"WITH said AS (SELECT DISTINCT account_id, credit_id FROM billing_answer)
+          SELECT (SELECT count(*) FROM feed WHERE op = 'issue'), (SELECT count(*) FROM said),
+                 (SELECT count(*) FROM feed LEFT JOIN said ON said.account_id = feed.account_id AND said.credit_id = feed.credit_id
+                  WHERE feed.op = 'issue' AND said.credit_id IS NULL)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(vec![
         Control { name: "credits issued = outbox rows + feed items", left: credits, right: told },
         Control {
             name: "credits issued = outbox rows + feed items, minor units",
             left: credited_minor,
             right: told_minor,
         },
-        Control { name: "transfers without a credit", left: uncaused, right: 0 },
-        Control { name: "credits without a transfer", left: orphaned, right: 0 },
+        Control {
+            name: "days and currencies on which what was issued is not what billing hears",
+            left: days,
+            right: 0,
+        },
+        Control { name: "cancelled, debited and offered again = outbox rows + feed items", left: deeds, right: items },
+        Control { name: "feed items = answered + waiting", left: items_of_feed, right: answered + waiting },
     ])
 }
 
@@ -278,7 +347,7 @@ pub struct FeedCounts {
     pub unnumbered: i64,
     /// Numbered credits that some consumer was served.
     pub delivered: i64,
-    /// Credits whose whole amount stands on bills, or that were refused.
+    /// Credits of which billing has nothing left to put on a bill: applied, cancelled or refused.
     pub answered: i64,
 }
 
@@ -292,7 +361,8 @@ pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
                              (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
                       FROM billing_answer GROUP BY account_id, credit_id
                   ) AS said ON said.account_id = credit.account_id AND said.credit_id = credit.credit_id
-                  WHERE said.applied = credit.gross_minor OR said.last_kind = 'refused') AS answered",
+                  WHERE said.applied = credit.gross_minor OR said.last_kind IN ('refused', 'cancelled', 'debited', 'superseding'))
+                 AS answered",
     )
     .fetch_one(conn)
     .await?)

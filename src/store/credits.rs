@@ -319,17 +319,23 @@ pub struct Given {
     pub minor: i64,
 }
 
-/// What was given per (account, subscription) on the contract road for one service period.
+/// What was given per (account, subscription) on the contract road for one service period. What was taken back does not count as given;
+/// the times count all the same, for each credit of a cause has a generation of its own.
 pub async fn given_for_period(
     conn: &mut PgConnection,
     accounts: &[Uuid],
     service_from: NaiveDate,
 ) -> Result<HashMap<(AccountId, SubscriptionId), Given>, Error> {
     let rows: Vec<(Uuid, Uuid, i64, i64)> = sqlx::query_as(
-        r"SELECT account_id, subscription_id, count(*), sum(gross_minor)::bigint
+        r"SELECT credit.account_id, subscription_id, count(*),
+                 sum(CASE WHEN is_reversed THEN 0 ELSE gross_minor - coalesce(debited, 0) END)::bigint
           FROM credit
-          WHERE account_id = ANY ($1) AND road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
-          GROUP BY account_id, subscription_id",
+          LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
+                            sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+                     FROM credit_deed WHERE account_id = ANY ($1) GROUP BY account_id, credit_id) AS taken
+               ON taken.account_id = credit.account_id AND taken.credit_id = credit.credit_id
+          WHERE credit.account_id = ANY ($1) AND road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+          GROUP BY credit.account_id, subscription_id",
     )
     .bind(accounts)
     .bind(service_from)
@@ -344,12 +350,14 @@ pub async fn given_for_period(
         .collect())
 }
 
-/// What the claims of one account about one incident were given so far, in minor units.
+/// What the claims of one account about one incident were given so far and not taken back, in minor units.
 pub async fn given_by_claims(conn: &mut PgConnection, account: AccountId, incident: &str) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         r"SELECT coalesce(sum(credit.gross_minor), 0)::bigint
           FROM credit JOIN claim ON claim.account_id = credit.account_id AND claim.claim_id = credit.claim_id
-          WHERE credit.account_id = $1 AND claim.incident = $2",
+          WHERE credit.account_id = $1 AND claim.incident = $2
+            AND NOT EXISTS (SELECT FROM credit_deed WHERE credit_deed.account_id = $1 AND credit_deed.credit_id = credit.credit_id
+                                                      AND kind = 'reversed')",
     )
     .bind(account.0)
     .bind(incident)

@@ -68,9 +68,14 @@ pub async fn find_after(
                  CASE WHEN due.currency IS NULL THEN 0 ELSE due.amount_minor END AS due_minor,
                  given.as_of AS credited_as_of, coalesce(due.blockers, '{}') AS blockers
           FROM (SELECT account_id, subscription_id, min(currency) AS currency, sum(minor)::bigint AS minor, max(as_of) AS as_of
-                FROM (SELECT account_id, subscription_id, credit.currency, gross_minor AS minor, recorded_as_of AS as_of
+                FROM (SELECT account_id, subscription_id, credit.currency, gross_minor - coalesce(debited, 0) AS minor,
+                             recorded_as_of AS as_of
                       FROM credit LEFT JOIN credit_run USING (run_id)
+                      LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
+                                        sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+                                 FROM credit_deed GROUP BY account_id, credit_id) taken USING (account_id, credit_id)
                       WHERE credit.road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
+                        AND is_reversed IS NOT TRUE
                       UNION ALL
                       SELECT account_id, subscription_id, currency, amount_minor, NULL
                       FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere WHERE recorded_at <= $3

@@ -1,16 +1,12 @@
 //! The sequencer's tables: lane heads, the numbered feed, the chain, deliveries and billing's answers.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::evidence::instant;
-use super::{Error, money};
+use super::Error;
 use crate::domain::chain::{Hash, canonical};
-use crate::domain::feed::{AnswerKind, Answered};
+use crate::domain::feed::Answered;
 use crate::domain::ids::{AccountId, CreditId};
 use crate::domain::time::Instant;
 
@@ -371,87 +367,12 @@ pub async fn delivered_to(conn: &mut PgConnection, lane: i16, consumer: &str) ->
         .await?)
 }
 
-/// The account of each credit that stands in the feed at or below a position.
-pub async fn accounts_of(
-    conn: &mut PgConnection,
-    lane: i16,
-    credits: &[Uuid],
-    through: i64,
-) -> Result<HashMap<CreditId, AccountId>, Error> {
-    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        r"SELECT DISTINCT credit_id, account_id FROM feed
-          WHERE lane = $1 AND credit_id = ANY ($2) AND op = 'issue' AND pos <= $3",
-    )
-    .bind(lane)
-    .bind(credits)
-    .bind(through)
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|(credit, account)| (CreditId(credit), AccountId(account))).collect())
-}
-
-#[derive(sqlx::FromRow)]
-struct AnswerRow {
-    credit_id: Uuid,
-    kind: String,
-    reference: String,
-    answered_on: NaiveDate,
-    gross_minor: i64,
-    net_minor: i64,
-    tax_minor: i64,
-    currency: String,
-    recorded_at: DateTime<Utc>,
-}
-
-/// An answer with the time at which it was taken.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    pub answered: Answered,
-    pub at: Instant,
-}
-
-/// The answers to these credits, each in the order in which they came.
-pub async fn answers(
-    conn: &mut PgConnection,
-    accounts: &[Uuid],
-    credits: &[Uuid],
-) -> Result<HashMap<CreditId, Vec<Recorded>>, Error> {
-    let rows: Vec<AnswerRow> = sqlx::query_as(
-        r"SELECT answer.credit_id, answer.kind, answer.reference, answer.answered_on, answer.gross_minor, answer.net_minor,
-                 answer.tax_minor, credit.currency, answer.recorded_at
-          FROM billing_answer AS answer
-          JOIN credit ON credit.account_id = answer.account_id AND credit.credit_id = answer.credit_id
-          WHERE answer.account_id = ANY ($1) AND answer.credit_id = ANY ($2)
-          ORDER BY answer.credit_id, answer.answer_no",
-    )
-    .bind(accounts)
-    .bind(credits)
-    .fetch_all(conn)
-    .await?;
-    let mut found: HashMap<CreditId, Vec<Recorded>> = HashMap::new();
-    for row in rows {
-        let amount = |minor| money(minor, &row.currency, "billing_answer");
-        let answered = Answered {
-            kind: AnswerKind::parse(&row.kind)
-                .ok_or_else(|| Error::Corrupt(format!("billing_answer.kind {}", row.kind)))?,
-            on: row.answered_on,
-            gross: amount(row.gross_minor)?,
-            net: amount(row.net_minor)?,
-            tax: amount(row.tax_minor)?,
-            reference: row.reference,
-        };
-        let at = instant(row.recorded_at, "billing_answer.recorded_at")?;
-        found.entry(CreditId(row.credit_id)).or_default().push(Recorded { answered, at });
-    }
-    Ok(found)
-}
-
 /// A new answer, as it is kept.
 #[derive(Clone, Debug)]
 pub struct NewAnswer {
     pub account: AccountId,
     pub credit: CreditId,
-    /// Counts the credit's answers from 1.
+    /// Counts what happened to the credit, deeds among it, from 1.
     pub no: i32,
     pub answered: Answered,
     pub detail: String,
@@ -468,11 +389,11 @@ pub async fn insert_answers(
     }
     sqlx::query(
         r"INSERT INTO billing_answer (account_id, credit_id, answer_no, kind, reference, answered_on, gross_minor, net_minor,
-                                      tax_minor, detail, consumer, recorded_at)
-          SELECT account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail, $1, $2
+                                      tax_minor, detail, consumer, recorded_at, round, rounding_minor, supersedes)
+          SELECT account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail, $1, $2, round, rounding, supersedes
           FROM unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], $8::date[], $9::bigint[], $10::bigint[],
-                      $11::bigint[], $12::text[])
-               AS answer (account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail)",
+                      $11::bigint[], $12::text[], $13::int[], $14::bigint[], $15::text[])
+               AS answer (account_id, credit_id, no, kind, reference, answered_on, gross, net, tax, detail, round, rounding, supersedes)",
     )
     .bind(consumer)
     .bind(now.utc())
@@ -482,28 +403,34 @@ pub async fn insert_answers(
     .bind(answers.iter().map(|answer| answer.answered.kind.name()).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.answered.reference.as_str()).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.answered.on).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.answered.gross.minor()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.answered.net.minor()).collect::<Vec<_>>())
-    .bind(answers.iter().map(|answer| answer.answered.tax.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.amounts.gross.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.amounts.net.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.amounts.tax.minor()).collect::<Vec<_>>())
     .bind(answers.iter().map(|answer| answer.detail.as_str()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.round).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.rounding.minor()).collect::<Vec<_>>())
+    .bind(answers.iter().map(|answer| answer.answered.supersedes.as_deref()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// A credit that was delivered and has no final answer.
-#[derive(Clone, Debug)]
+/// An item that was delivered and has no final answer.
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Unanswered {
     pub pos: i64,
+    pub op: String,
     pub body: Value,
     /// Minor units that stand on bills so far.
     pub applied_minor: i64,
-    pub gross_minor: i64,
-    /// The newest answer; none where there is none.
+    /// The newest answer to the offer that stands; none where there is none.
     pub last_kind: Option<String>,
+    /// Whether it was offered again after a refusal.
+    pub is_offered: bool,
 }
 
-/// A report: what a consumer was served up to `through` and has not finally answered, after a position.
+/// A report: what a consumer was served up to `through` and has not finally answered, after a position. An `issue` stands for its later
+/// `offer` too; a `cancel` and a `debit` stand for themselves.
 pub async fn unanswered(
     conn: &mut PgConnection,
     lane: i16,
@@ -511,18 +438,33 @@ pub async fn unanswered(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Unanswered>, Error> {
-    let rows: Vec<(i64, Value, i64, i64, Option<String>)> = sqlx::query_as(
-        r"SELECT feed.pos, feed.body, coalesce(said.applied, 0)::bigint, credit.gross_minor, said.last_kind
+    Ok(sqlx::query_as(
+        r"SELECT feed.pos, feed.op, feed.body, coalesce(said.applied, 0)::bigint AS applied_minor, said.last_kind,
+                 done.offered_no IS NOT NULL AS is_offered
           FROM feed
           JOIN credit ON credit.account_id = feed.account_id AND credit.credit_id = feed.credit_id
           LEFT JOIN LATERAL (
+              SELECT max(step_no) FILTER (WHERE kind = 'offered') AS offered_no,
+                     max(step_no) FILTER (WHERE kind IN ('written_off', 'paid', 'unclaimed')) AS settled_no,
+                     coalesce(sum(gross_minor) FILTER (WHERE kind = 'debited'), 0) AS debited
+              FROM credit_deed WHERE account_id = feed.account_id AND credit_id = feed.credit_id
+          ) AS done ON true
+          LEFT JOIN LATERAL (
               SELECT sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
-                     (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+                     sum(CASE kind WHEN 'cancelled' THEN gross_minor ELSE 0 END) AS cancelled,
+                     sum(CASE kind WHEN 'debited' THEN gross_minor ELSE 0 END) AS recovered,
+                     (array_agg(kind ORDER BY answer_no DESC) FILTER (WHERE answer_no > coalesce(done.offered_no, 0)))[1] AS last_kind
               FROM billing_answer
               WHERE account_id = feed.account_id AND credit_id = feed.credit_id
           ) AS said ON true
-          WHERE feed.lane = $1 AND feed.op = 'issue' AND feed.pos > $2 AND feed.pos <= $3
-            AND coalesce(said.applied, 0) < credit.gross_minor AND said.last_kind IS DISTINCT FROM 'refused'
+          WHERE feed.lane = $1 AND feed.pos > $2 AND feed.pos <= $3
+            AND CASE feed.op
+                WHEN 'debit' THEN coalesce(said.recovered, 0) < done.debited
+                WHEN 'offer' THEN false
+                ELSE coalesce(said.applied, 0) + coalesce(said.cancelled, 0) < credit.gross_minor
+                     AND said.last_kind IS DISTINCT FROM 'refused'
+                     AND coalesce(done.settled_no, 0) <= coalesce(done.offered_no, 0)
+                END
           ORDER BY feed.pos LIMIT $4",
     )
     .bind(lane)
@@ -530,15 +472,5 @@ pub async fn unanswered(
     .bind(through)
     .bind(limit)
     .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(pos, body, applied_minor, gross_minor, last_kind)| Unanswered {
-            pos,
-            body,
-            applied_minor,
-            gross_minor,
-            last_kind,
-        })
-        .collect())
+    .await?)
 }

@@ -39,22 +39,38 @@ pub async fn not_pulled(conn: &mut PgConnection, lane: i16, until: Instant) -> R
     .await?)
 }
 
-/// Credits that a consumer was served at or before `until` and that have no standing final answer; `oldest` is when the first of them was
-/// numbered.
+/// Items that a consumer was served at or before `until` and that have no standing final answer, as [`super::feed::unanswered`] has them;
+/// `oldest` is when the first of them was numbered.
 pub async fn not_answered(conn: &mut PgConnection, lane: i16, until: Instant) -> Result<Backlog, Error> {
     Ok(sqlx::query_as(
         r"SELECT count(*) AS count, min(item.numbered_at) AS oldest
           FROM feed AS item
           JOIN credit ON credit.account_id = item.account_id AND credit.credit_id = item.credit_id
           LEFT JOIN (
+              SELECT account_id, credit_id, count(*) FILTER (WHERE kind = 'offered') AS offers,
+                     max(step_no) FILTER (WHERE kind = 'offered') AS offered_no,
+                     max(step_no) FILTER (WHERE kind IN ('written_off', 'paid', 'unclaimed')) AS settled_no,
+                     sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+              FROM credit_deed GROUP BY account_id, credit_id
+          ) AS done ON done.account_id = item.account_id AND done.credit_id = item.credit_id
+          LEFT JOIN (
               SELECT account_id, credit_id,
-                     sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
-                     (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+                     sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor WHEN 'cancelled' THEN gross_minor
+                                   ELSE 0 END) AS settled,
+                     sum(CASE kind WHEN 'debited' THEN gross_minor ELSE 0 END) AS recovered,
+                     (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind,
+                     (array_agg(round ORDER BY answer_no DESC))[1] AS last_round
               FROM billing_answer GROUP BY account_id, credit_id
           ) AS said ON said.account_id = item.account_id AND said.credit_id = item.credit_id
-          WHERE item.lane = $1 AND item.op = 'issue'
+          WHERE item.lane = $1
             AND item.pos <= (SELECT coalesce(max(pos), 0) FROM feed_pull WHERE lane = $1 AND pulled_at <= $2)
-            AND coalesce(said.applied, 0) < credit.gross_minor AND said.last_kind IS DISTINCT FROM 'refused'",
+            AND CASE item.op
+                WHEN 'debit' THEN coalesce(said.recovered, 0) < done.debited
+                WHEN 'offer' THEN false
+                ELSE coalesce(said.settled, 0) < credit.gross_minor
+                     AND NOT coalesce(said.last_kind = 'refused' AND said.last_round = coalesce(done.offers, 0), false)
+                     AND coalesce(done.settled_no, 0) <= coalesce(done.offered_no, 0)
+                END",
     )
     .bind(lane)
     .bind(until.utc())
@@ -70,16 +86,26 @@ pub struct Sum {
     pub gross_minor: i64,
 }
 
-/// Credits of which billing has said nothing that would bring them on a bill: not numbered, not pulled, not answered, or returned.
+/// Credits that billing is to put on a bill and of which it has said nothing that would bring them there: not numbered, not pulled, not
+/// answered, returned, or offered again.
 pub async fn on_no_bill(conn: &mut PgConnection) -> Result<Vec<Sum>, Error> {
     Ok(sqlx::query_as(
         r"SELECT credit.currency, count(*) AS count, sum(credit.gross_minor)::bigint AS gross_minor
           FROM credit
           LEFT JOIN (
-              SELECT account_id, credit_id, (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+              SELECT account_id, credit_id, count(*) FILTER (WHERE kind = 'offered') AS offers,
+                     max(step_no) FILTER (WHERE kind = 'offered') AS offered_no,
+                     max(step_no) FILTER (WHERE kind IN ('written_off', 'paid', 'unclaimed')) AS settled_no,
+                     bool_or(kind IN ('reversed', 'expired')) AS is_taken_back
+              FROM credit_deed GROUP BY account_id, credit_id
+          ) AS done ON done.account_id = credit.account_id AND done.credit_id = credit.credit_id
+          LEFT JOIN (
+              SELECT account_id, credit_id, (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind,
+                     (array_agg(round ORDER BY answer_no DESC))[1] AS last_round
               FROM billing_answer GROUP BY account_id, credit_id
           ) AS said ON said.account_id = credit.account_id AND said.credit_id = credit.credit_id
-          WHERE said.last_kind IS NULL OR said.last_kind = 'returned'
+          WHERE (said.last_kind IS NULL OR said.last_kind = 'returned' OR said.last_round < coalesce(done.offers, 0))
+            AND coalesce(done.settled_no, 0) <= coalesce(done.offered_no, 0) AND NOT coalesce(done.is_taken_back, false)
           GROUP BY credit.currency ORDER BY credit.currency",
     )
     .fetch_all(conn)
@@ -129,6 +155,7 @@ pub struct Reconciled {
     pub applied: i64,
     pub returned: i64,
     pub refused: i64,
+    pub taken_back: i64,
     /// Of delivered credits, what stands on bills.
     pub applied_minor: i64,
 }
@@ -146,20 +173,30 @@ pub async fn reconciliation(
               SELECT (credit.issued_at AT TIME ZONE $1)::date AS day, credit.currency, credit.gross_minor AS gross,
                      item.pos IS NOT NULL AS is_numbered, outbox.event_id IS NOT NULL AS is_waiting,
                      coalesce(item.pos <= (SELECT max(pos) FROM feed_delivery WHERE lane = $4), false) AS is_delivered,
-                     coalesce(said.applied, 0) AS applied, said.last_kind
+                     coalesce(said.applied, 0) AS applied, coalesce(said.recovered, 0) AS recovered,
+                     CASE WHEN said.last_round = coalesce(done.offers, 0) THEN said.last_kind END AS last_kind,
+                     coalesce(done.is_taken_back, false) AS is_taken_back
               FROM credit
               LEFT JOIN feed AS item ON item.lane = $4 AND item.credit_id = credit.credit_id AND item.op = 'issue'
               LEFT JOIN outbox ON outbox.account_id = credit.account_id AND outbox.credit_id = credit.credit_id
                               AND outbox.op = 'issue'
               LEFT JOIN LATERAL (
+                  SELECT count(*) FILTER (WHERE kind = 'offered') AS offers,
+                         bool_or(kind IN ('reversed', 'expired')) AS is_taken_back
+                  FROM credit_deed
+                  WHERE account_id = credit.account_id AND credit_id = credit.credit_id
+              ) AS done ON true
+              LEFT JOIN LATERAL (
                   SELECT sum(CASE kind WHEN 'applied' THEN gross_minor WHEN 'returned' THEN -gross_minor ELSE 0 END) AS applied,
-                         (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind
+                         sum(CASE kind WHEN 'debited' THEN gross_minor ELSE 0 END) AS recovered,
+                         (array_agg(kind ORDER BY answer_no DESC))[1] AS last_kind,
+                         (array_agg(round ORDER BY answer_no DESC))[1] AS last_round
                   FROM billing_answer
                   WHERE account_id = credit.account_id AND credit_id = credit.credit_id
               ) AS said ON true
               WHERE credit.issued_at >= $2 AND credit.issued_at < $3
           ), standing AS (
-              SELECT *, CASE WHEN last_kind = 'refused' THEN 'refused' WHEN applied >= gross THEN 'applied'
+              SELECT *, CASE WHEN is_taken_back THEN 'taken_back' WHEN last_kind = 'refused' THEN 'refused' WHEN applied >= gross THEN 'applied'
                              WHEN applied > 0 THEN 'partly_applied' WHEN last_kind IS NULL THEN 'unanswered'
                              WHEN last_kind = 'accepted' THEN 'accepted' ELSE 'returned' END AS state
               FROM of_credit
@@ -177,7 +214,8 @@ pub async fn reconciliation(
                  count(*) FILTER (WHERE is_delivered AND state = 'applied') AS applied,
                  count(*) FILTER (WHERE is_delivered AND state = 'returned') AS returned,
                  count(*) FILTER (WHERE is_delivered AND state = 'refused') AS refused,
-                 coalesce(sum(applied) FILTER (WHERE is_delivered), 0)::bigint AS applied_minor
+                 count(*) FILTER (WHERE is_delivered AND state = 'taken_back') AS taken_back,
+                 coalesce(sum(applied - recovered) FILTER (WHERE is_delivered), 0)::bigint AS applied_minor
           FROM standing GROUP BY day, currency ORDER BY day, currency",
     )
     .bind(zone)

@@ -20,6 +20,7 @@ pub mod calendars;
 pub mod charges;
 pub mod claims;
 pub mod copy;
+pub mod courses;
 pub mod credits;
 pub mod customer;
 pub mod differences;

@@ -187,13 +187,13 @@ async fn what_was_issued_is_accounted_for_by_day_and_currency() {
     let [day] = report["data"].as_array().unwrap().as_slice() else { panic!("{report}") };
     // Midnight in Greenwich is the same day in New Zealand.
     assert_eq!(day["day"], "2026-11-20");
-    let figures = ["issued", "numbered", "waiting", "delivered", "unanswered", "accepted", "partly_applied", "applied", "returned", "refused"];
-    assert_eq!(figures.map(|name| day[name].as_i64().unwrap()), [6, 5, 1, 4, 1, 1, 0, 1, 0, 1], "{day}");
+    let figures = ["issued", "numbered", "waiting", "delivered", "unanswered", "accepted", "partly_applied", "applied", "returned", "refused", "taken_back"];
+    assert_eq!(figures.map(|name| day[name].as_i64().unwrap()), [6, 5, 1, 4, 1, 1, 0, 1, 0, 1, 0], "{day}");
     let sums = ["issued_sum", "numbered_sum", "waiting_sum", "delivered_sum", "applied_sum"];
     assert_eq!(sums.map(|name| day[name]["amount"].as_str().unwrap()), ["115.00", "110.00", "5.00", "100.00", "25.00"]);
     assert_eq!(day["agrees"], true);
     let (status, text) = ask(&doors, &finance, "/v1/billing/reconciliation", (header::ACCEPT, "text/csv"), None).await;
-    let row = "2026-11-20,NZD,6,115.00,5,110.00,1,5.00,4,100.00,1,1,0,1,0,1,25.00,true\r\n";
+    let row = "2026-11-20,NZD,6,115.00,5,110.00,1,5.00,4,100.00,1,1,0,1,0,1,0,25.00,true\r\n";
     assert!(status == 200 && text.ends_with(row), "{text}");
     // A credit that was lost on its way is found.
     sqlx::query("DELETE FROM outbox WHERE op = 'issue'").execute(&world.database.owner).await.unwrap();

@@ -13,7 +13,7 @@ use makegood::domain::batch::Format;
 use makegood::domain::credit::{Road, Split};
 use makegood::domain::ids::{AccountId, CreditId, CreditRunId, WindowId};
 use makegood::domain::money::Money;
-use makegood::domain::operator::{Operator, Tax};
+use makegood::domain::operator::{CreditRules, Operator, Tax};
 use makegood::domain::period::Month;
 use makegood::domain::time::{HOUR, Instant};
 use makegood::domain::window::{Capability, Impact};
@@ -114,6 +114,7 @@ pub fn settings() -> Operator {
         claim_due_seconds: 864_000,
         assess_after_days: 3,
         outside_review: None,
+        credits: CreditRules::default(),
     }
 }
 

@@ -100,7 +100,7 @@ async fn load(app: &App, visitor: Visitor, reference: &str) -> Result<Case, Page
         .collect();
     let others: Vec<Claim> = claims::of_accounts(&mut conn, &[account.id]).await?;
     Ok(Case {
-        service: queue::service_credit(&credits.all, &account, month)?,
+        service: queue::service_credit(&credits.all, &credits.courses, &account, month)?,
         events: claims::events(&mut conn, account.id, claim.id).await?,
         next: queue::after(&mut conn, claim.id).await?,
         receipts: loaded.map_or_else(Vec::new, |loaded| loaded.receipts),
@@ -433,7 +433,7 @@ fn history(case: &Case) -> Result<Vec<String>, PageError> {
             )
         })
         .collect();
-    let all = super::bills::total(&case.credits.all, case.account.currency)?;
+    let all = case.credits.sum(&case.credits.all, case.account.currency)?;
     lines.push(format!("All credits so far: {}", fmt::money(all)));
     Ok(lines)
 }

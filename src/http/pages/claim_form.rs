@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::bills::{self, Credits};
+use super::bills::Credits;
 use super::errors::PageError;
 use super::fmt::{self, Reader};
 use super::form::{Posted, patiently};
@@ -149,10 +149,10 @@ async fn known(app: &App, visitor: &Visitor, about: &About, asked: Option<&str>)
     if let Some(month) = month {
         let loaded = assessments::load(&mut tx, account.id, month, None, visitor.now).await?;
         facts.extend(loaded.iter().flat_map(|loaded| &loaded.receipts).flat_map(outage));
-        let given = Credits::of(&mut tx, account.id).await?;
-        let given = given.of_month(month);
+        let credits = Credits::of(&mut tx, account.id).await?;
+        let given = credits.of_month(month);
         if !given.is_empty() {
-            let total = fmt::money(bills::total(given, account.currency)?);
+            let total = fmt::money(credits.sum(given, account.currency)?);
             facts.push(Fact::new("Already credited", format!("{total} service credit")));
             credited = Some(total);
         }

@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::bills::{self, Credits};
+use super::bills::Credits;
 use super::errors::PageError;
 use super::fmt::{self, Reader};
 use super::form::{Posted, patiently};
@@ -16,12 +16,14 @@ use super::view::{
 use super::visitor::{CUSTOMER, Visitor};
 use crate::domain::account::Account;
 use crate::domain::claim::{Claim, Decision, State as ClaimState};
+use crate::domain::course::{DeedKind, Step};
 use crate::domain::feed::AnswerKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
 use crate::flows::act_on_claim::{ActOnClaim, act_on_claim};
 use crate::http::{App, Query};
 use crate::store::claims::{self, Event};
+use crate::store::credits::Credit;
 use crate::store::{accounts, customer};
 
 /// Whether the page was reached by sending.
@@ -39,6 +41,7 @@ pub async fn list(
     let account = visitor.account(&app, chosen.account.as_deref()).await?;
     let mut tx = customer::open(&app.pool, &[account.id]).await?;
     let found = claims::of_accounts(&mut tx, &[account.id]).await?;
+    let credits = Credits::of(&mut tx, account.id).await?;
     drop(tx);
     let mut conn = app.pool.acquire().await?;
     let mut rows = Vec::with_capacity(found.len());
@@ -47,14 +50,16 @@ pub async fn list(
             Some(name) => incident::began(&mut conn, name).await?,
             None => None,
         };
-        let given = told(&claim, visitor.now).filter(|decision| decision.opinion.amount.is_positive());
+        let is_taken_back = taken_back(&claim, &credits).is_some();
+        let given =
+            told(&claim, visitor.now).filter(|decision| decision.opinion.amount.is_positive() && !is_taken_back);
         rows.push(OwnClaimRow {
             href: format!("/claims/{}", claim.reference),
             sent: fmt::step(claim.filed_at, account.zone, Reader::Customer),
             about: incident::about(began, account.zone),
             asked: claim.asked.map_or_else(|| "not said".to_owned(), fmt::money),
             given: given.map_or_else(String::new, |decision| fmt::money(decision.opinion.amount)),
-            standing: standing(&claim, &account, visitor.now, &[], String::new(), None).short().to_owned(),
+            standing: standing(&claim, &account, visitor.now, &[], &credits, None).short().to_owned(),
             reference: claim.reference,
         });
     }
@@ -89,7 +94,7 @@ pub async fn page(
     };
     let month = incident::month(began, account.zone);
     let service = match month {
-        Some(month) => Some(bills::total(credits.of_month(month), account.currency)?).filter(|sum| sum.is_positive()),
+        Some(month) => Some(credits.sum(credits.of_month(month), account.currency)?).filter(|sum| sum.is_positive()),
         None => None,
     };
     let case = Own { claim, account, events, credits, service, visitor };
@@ -135,12 +140,25 @@ fn told(claim: &Claim, now: Instant) -> Option<&Decision> {
     claim.decision.as_ref().filter(is_final)
 }
 
+/// The claim's credit, where it was taken back.
+fn taken_back<'a>(claim: &Claim, credits: &'a Credits) -> Option<&'a Credit> {
+    let credit = credits.all.iter().find(|credit| credit.claim == Some(claim.id))?;
+    let course = credits.courses.get(&credit.id)?;
+    course.taken_back.map(|_| credit)
+}
+
+/// What the claim's credit comes off.
+fn bill(claim: &Claim, credits: &Credits) -> String {
+    let credit = credits.all.iter().find(|credit| credit.claim == Some(claim.id));
+    credit.map_or_else(|| "your next bill".to_owned(), |credit| credits.bill(credit))
+}
+
 fn standing(
     claim: &Claim,
     account: &Account,
     now: Instant,
     events: &[Event],
-    bill: String,
+    credits: &Credits,
     keeps: Option<String>,
 ) -> ClaimStanding {
     let due = fmt::deadline(claim.due_at, account.zone, Reader::Customer);
@@ -158,6 +176,10 @@ fn standing(
         };
     };
     let amount = fmt::money(decision.opinion.amount);
+    if let Some(taken) = taken_back(claim, credits) {
+        return ClaimStanding::TakenBack { amount: fmt::money(taken.gross) };
+    }
+    let bill = bill(claim, credits);
     match claim.state {
         ClaimState::Approved => ClaimStanding::ApprovedFull { amount, was_asked: claim.asked.is_some(), bill },
         ClaimState::PartApproved if claim.asked.is_some() => {
@@ -175,12 +197,11 @@ fn standing(
 fn fill(own: &Own, just_sent: bool) -> Result<ClaimPage, PageError> {
     let Own { claim, account, events, credits, service, visitor } = own;
     let decision = told(claim, visitor.now);
-    let credit = credits.all.iter().find(|credit| credit.claim == Some(claim.id));
-    let bill = credit.map_or_else(|| "your next bill".to_owned(), |credit| credits.bill(credit));
     let keeps = service.map(fmt::money);
     let title = format!("Claim {}", claim.reference);
-    let total = match decision.filter(|decision| decision.opinion.amount.is_positive()) {
-        Some(decision) => Some(total(own, decision, &bill)?),
+    let is_given = |decision: &&Decision| decision.opinion.amount.is_positive() && taken_back(claim, credits).is_none();
+    let total = match decision.filter(is_given) {
+        Some(decision) => Some(total(own, decision, &bill(claim, credits))?),
         None => None,
     };
     let withdraw = claim.state.is_open().then(|| ActionForm {
@@ -195,7 +216,7 @@ fn fill(own: &Own, just_sent: bool) -> Result<ClaimPage, PageError> {
         reference: claim.reference.clone(),
         just_sent: (just_sent && claim.state.is_open())
             .then(|| format!("Claim sent. Your reference is {}.", claim.reference)),
-        standing: standing(claim, account, visitor.now, events, bill, keeps),
+        standing: standing(claim, account, visitor.now, events, credits, keeps),
         total,
         why: decision.map_or_else(Vec::new, |decision| paragraphs(&decision.opinion.words)),
         asked_words: claim.words.clone(),
@@ -277,15 +298,27 @@ fn trail(own: &Own) -> Vec<TrailEntry> {
         entries.push(entry(posted, "Credit recorded.".to_owned()));
     }
     if let Some(credit) = credits.all.iter().find(|credit| credit.claim == Some(claim.id)) {
-        for answer in credits.answers(credit) {
-            let what = match answer.answered.kind {
-                AnswerKind::Accepted => "Billing confirmed it.".to_owned(),
-                AnswerKind::Applied => format!("Billing put it on {}.", credits.bill(credit)),
-                AnswerKind::Returned => "Billing took the bill back. It comes off the next one.".to_owned(),
-                AnswerKind::Refused => "Billing could not take it. A person is looking at it.".to_owned(),
-            };
-            entries.push(entry(answer.at, what));
-        }
+        entries.extend(credits.steps(credit).iter().filter_map(|step| Some(entry(step.at, said(&step.step)?))));
     }
     entries
+}
+
+/// What the customer is told of a step of the claim's credit; none for what moves only our own books.
+fn said(step: &Step) -> Option<String> {
+    Some(match step {
+        Step::Answered(answered) => match answered.kind {
+            AnswerKind::Accepted => "Billing confirmed it.".to_owned(),
+            AnswerKind::Applied => format!("Billing put it on your {} bill.", answered.on.format("%B")),
+            AnswerKind::Returned => "Billing took the bill back. It comes off the next one.".to_owned(),
+            AnswerKind::Refused => "Billing could not take it. A person is looking at it.".to_owned(),
+            AnswerKind::Cancelled | AnswerKind::Debited | AnswerKind::Superseding => return None,
+        },
+        Step::Done(deed) => match deed.kind {
+            DeedKind::Reversed => "We took the credit back.".to_owned(),
+            DeedKind::Expired => "The credit expired.".to_owned(),
+            DeedKind::Offered => "A person has looked at it. It comes off the next bill.".to_owned(),
+            DeedKind::Paid => "We paid it out to you.".to_owned(),
+            DeedKind::WrittenOff | DeedKind::Debited | DeedKind::Unclaimed | DeedKind::Kept => return None,
+        },
+    })
 }

@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::Datelike;
 
-use super::bills::{self, Credits};
+use super::bills::Credits;
 use super::errors::PageError;
 use super::fmt;
 use super::month::Chosen;
 use super::view::{CreditRow, CreditStanding, CreditsPage};
 use super::visitor::Visitor;
+use crate::domain::account::Account;
+use crate::domain::course::{DeedKind, OVER_PAYMENT, Step};
 use crate::domain::credit::Road;
 use crate::domain::ids::ClaimId;
 use crate::domain::period::Month;
@@ -34,10 +36,16 @@ pub async fn page(
         .collect();
     drop(tx);
     let year = account.zone.local(visitor.now).year();
-    let waiting = bills::total(credits.all.iter().filter(|credit| is_waiting(&credits, credit)), account.currency)?;
+    let waiting = credits.sum(credits.all.iter().filter(|credit| is_waiting(&credits, credit)), account.currency)?;
     let this_year = credits.all.iter().filter(|credit| account.zone.local(credit.issued_at).year() == year);
-    let this_year = bills::total(this_year, account.currency)?;
-    let rows = credits.all.iter().map(|credit| row(&visitor, &account, &credits, &names, credit)).collect();
+    let this_year = credits.sum(this_year, account.currency)?;
+    let mut rows = Vec::with_capacity(credits.all.len());
+    for credit in &credits.all {
+        let row = row(&visitor, &account, &credits, &names, credit);
+        // The newest is first, here as well.
+        rows.extend(corrections(&account, &credits, credit, &row.what));
+        rows.push(row);
+    }
     super::html(&CreditsPage {
         shell: visitor.account_shell(&account, "Credits", "/credits"),
         account: format!("{}, account {}", account.name, account.reference),
@@ -54,13 +62,48 @@ fn is_waiting(credits: &Credits, credit: &Credit) -> bool {
         | CreditStanding::WaitingForBilling
         | CreditStanding::SentToBilling
         | CreditStanding::ConfirmedByBilling => true,
-        CreditStanding::OnBill(_) | CreditStanding::Corrected | CreditStanding::WithAPerson => false,
+        CreditStanding::OnBill(_)
+        | CreditStanding::Corrected
+        | CreditStanding::WithAPerson
+        | CreditStanding::PaidOut
+        | CreditStanding::Expired => false,
     }
+}
+
+/// What was taken back of a credit, a row each, the newest first.
+fn corrections(account: &Account, credits: &Credits, credit: &Credit, what: &str) -> Vec<CreditRow> {
+    let steps = credits.steps(credit).iter().rev();
+    let rows = steps.filter_map(|recorded| {
+        let Step::Done(deed) = &recorded.step else { return None };
+        let (what, standing) = match deed.kind {
+            DeedKind::Reversed => (format!("Correction of: {what}"), CreditStanding::Corrected),
+            DeedKind::Debited if deed.reason == OVER_PAYMENT => {
+                (format!("Correction of: {what}"), CreditStanding::Corrected)
+            }
+            DeedKind::Expired => (format!("Expired: {what}"), CreditStanding::Expired),
+            // These are a part of what is shown, or move nothing of the customer's.
+            DeedKind::Debited
+            | DeedKind::WrittenOff
+            | DeedKind::Offered
+            | DeedKind::Unclaimed
+            | DeedKind::Paid
+            | DeedKind::Kept => return None,
+        };
+        Some(CreditRow {
+            date: fmt::date_short(account.zone.local(recorded.at).date_naive()),
+            what,
+            href: None,
+            amount: format!("−{}", fmt::money(deed.amounts.gross)),
+            bill: String::new(),
+            standing,
+        })
+    });
+    rows.collect()
 }
 
 fn row(
     visitor: &Visitor,
-    account: &crate::domain::account::Account,
+    account: &Account,
     credits: &Credits,
     names: &HashMap<ClaimId, String>,
     credit: &Credit,

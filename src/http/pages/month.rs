@@ -5,7 +5,7 @@ use axum::response::{Redirect, Response};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::bills::{self, Credits};
+use super::bills::Credits;
 use super::errors::PageError;
 use super::fmt::{self, Reader};
 use super::sum;
@@ -233,7 +233,7 @@ fn with_tax(loaded: &Loaded) -> String {
 }
 
 fn owed(loaded: &Loaded, credited: &[&crate::store::credits::Credit]) -> Result<Answer, PageError> {
-    let total = bills::total(credited.iter().copied(), loaded.account.currency)?;
+    let total = loaded.credits.sum(credited.iter().copied(), loaded.account.currency)?;
     let (Some(newest), tax) = (credited.first(), with_tax(loaded)) else { return Ok(so_far(loaded)) };
     let bill = loaded.credits.bill(newest);
     Ok(Answer::Owed {
@@ -300,7 +300,7 @@ fn correction(loaded: &Loaded) -> Result<Option<String>, PageError> {
     if credited.is_empty() {
         return Ok(None);
     }
-    let before = bills::total(credited.iter().copied(), loaded.account.currency)?;
+    let before = loaded.credits.sum(credited.iter().copied(), loaded.account.currency)?;
     let now = match &receipt.assessment.outcome {
         Outcome::Credit { amount } => *amount,
         Outcome::ServiceDays { .. } | Outcome::NothingDue { .. } => {

@@ -13,14 +13,15 @@ use super::visitor::{READS_CLAIMS, Visitor};
 use super::{bills, fmt, incident};
 use crate::domain::account::Account;
 use crate::domain::claim::{Claim, State as ClaimState};
+use crate::domain::course::Course;
 use crate::domain::credit::Road;
-use crate::domain::ids::{AccountId, ClaimId};
+use crate::domain::ids::{AccountId, ClaimId, CreditId};
 use crate::domain::money::Money;
 use crate::domain::period::Month;
 use crate::domain::time::{Instant, SECOND};
 use crate::http::{App, Query};
 use crate::store::credits::{self, Credit};
-use crate::store::{accounts, claims};
+use crate::store::{accounts, claims, courses};
 
 const PAGE: usize = 50;
 /// How many claims are counted and searched; beyond, the page says so.
@@ -132,6 +133,7 @@ async fn rows(
 ) -> Result<Vec<QueueRow>, PageError> {
     let ids: Vec<AccountId> = shown.iter().map(|claim| claim.account).collect();
     let given = credits::of_accounts(conn, &ids).await?;
+    let courses = courses::of(conn, &given).await?;
     let mut began: HashMap<String, Option<Instant>> = HashMap::new();
     let mut rows = Vec::with_capacity(shown.len());
     for claim in shown {
@@ -151,7 +153,7 @@ async fn rows(
             incident: claim.incident.clone().unwrap_or_default(),
             asked: claim.asked.map_or_else(|| "not said".to_owned(), fmt::money),
             credit: match account {
-                Some(account) => fmt::money(service_credit(&given, account, month)?),
+                Some(account) => fmt::money(service_credit(&given, &courses, account, month)?),
                 None => String::new(),
             },
             due: claim.state.is_open().then(|| fmt::due(claim.due_at, visitor.now, visitor.operator.zone)),
@@ -164,13 +166,18 @@ async fn rows(
 }
 
 /// What the plan gave an account for a month; nothing where the month is not known.
-pub fn service_credit(given: &[Credit], account: &Account, month: Option<Month>) -> Result<Money, PageError> {
+pub fn service_credit(
+    given: &[Credit],
+    courses: &HashMap<CreditId, Course>,
+    account: &Account,
+    month: Option<Month>,
+) -> Result<Money, PageError> {
     let is_for = |credit: &&Credit| {
         credit.account == account.id
             && credit.road == Road::Contract
             && month.is_some_and(|month| credit.service.is_some_and(|(from, _)| from == month.first_day()))
     };
-    bills::total(given.iter().filter(is_for), account.currency)
+    bills::given(given.iter().filter(is_for), courses, account.currency)
 }
 
 /// The open claim after this one, for whoever works through the queue.

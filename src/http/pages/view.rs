@@ -233,6 +233,10 @@ pub enum CreditStanding {
     Corrected,
     /// Billing said no: a person looks at it.
     WithAPerson,
+    /// In money.
+    PaidOut,
+    /// Its time was over before it came off a bill.
+    Expired,
 }
 
 impl CreditStanding {
@@ -245,6 +249,8 @@ impl CreditStanding {
             CreditStanding::OnBill(month) => format!("On your {month} bill"),
             CreditStanding::Corrected => "Corrected".to_owned(),
             CreditStanding::WithAPerson => "A person is looking at it".to_owned(),
+            CreditStanding::PaidOut => "Paid out".to_owned(),
+            CreditStanding::Expired => "Expired".to_owned(),
         }
     }
 }
@@ -475,6 +481,10 @@ pub enum ClaimStanding {
         until: String,
     },
     Lapsed,
+    /// What was given was taken back.
+    TakenBack {
+        amount: String,
+    },
 }
 
 impl ClaimStanding {
@@ -497,6 +507,7 @@ impl ClaimStanding {
             ClaimStanding::UnderReview { .. } => "A different person is looking at it again".to_owned(),
             ClaimStanding::Final { .. } => "Our final answer".to_owned(),
             ClaimStanding::Late { .. } => "We have not kept our date".to_owned(),
+            ClaimStanding::TakenBack { amount } => format!("We took the {amount} back that we gave you"),
             ClaimStanding::Lapsed => "This claim was not sent".to_owned(),
         }
     }
@@ -531,6 +542,9 @@ impl ClaimStanding {
             ClaimStanding::Late { said, due } => {
                 format!("We said {said}. It is now with a supervisor. New date: {due}.")
             }
+            ClaimStanding::TakenBack { .. } => {
+                "Call us if nobody has told you why. Below is what we had decided.".to_owned()
+            }
             ClaimStanding::Lapsed => "We kept it for 30 days. You can start again.".to_owned(),
         }
     }
@@ -551,6 +565,7 @@ impl ClaimStanding {
             ClaimStanding::UnderReview { .. } => "Looked at again",
             ClaimStanding::Final { .. } => "Final answer",
             ClaimStanding::Late { .. } => "Late",
+            ClaimStanding::TakenBack { .. } => "Taken back",
             ClaimStanding::Lapsed => "Not sent",
         }
     }
