@@ -100,3 +100,17 @@ fn a_small_file_is_loaded_beside_its_floor_and_the_server_stays_small() {
     let figure = &said["benches"][0]["figures"][0];
     assert!((1_000..128_000).contains(&thousandths(&figure["ours"])), "{figure}");
 }
+
+#[test]
+fn a_small_feed_is_pulled_whole_beside_its_floor() {
+    if support::is_skipped("a_small_feed_is_pulled_whole_beside_its_floor") {
+        return;
+    }
+    let said = json(&["--only", "p4-feed", "--size", "2500", "--rounds", "1"]);
+    let (facts, figures) = (&said["benches"][0]["facts"], said["benches"][0]["figures"].as_array().unwrap());
+    let names: Vec<&str> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["p4-feed", "p4-last-page"]);
+    assert_eq!((&facts["credits"], &facts["delivered"]), (&3_000.into(), &3_000.into()), "{said}");
+    assert!(facts["bytes"].as_u64() > facts["floor_bytes"].as_u64(), "whole pages: {said}");
+    assert!(figures.iter().all(|figure| thousandths(&figure["ours"]) > 0 && thousandths(&figure["floor"]) > 0));
+}

@@ -2,6 +2,11 @@
 
 mod support;
 
+#[path = "feed/hostile.rs"]
+mod hostile;
+#[path = "feed/watched.rs"]
+mod watched;
+
 #[path = "support/doors.rs"]
 mod doors;
 #[path = "support/world.rs"]
@@ -18,7 +23,7 @@ use makegood::domain::actor::Role;
 use makegood::domain::feed::credit_name;
 use makegood::flows::issue_credits::issue_in;
 use makegood::flows::pull_feed::{FeedPage, pull_feed};
-use makegood::flows::sequence_feed::{new_epoch, sequence_feed};
+use makegood::flows::sequence_feed::{new_epoch, sequence_as, sequence_feed};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::is_skipped;
@@ -41,6 +46,10 @@ async fn page(pool: &PgPool, after: Option<&str>, limit: i64) -> FeedPage {
     pull_feed(pool, "makegood|billing:test", after, limit, november(20)).await.unwrap()
 }
 
+async fn count(pool: &PgPool, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(pool).await.unwrap()
+}
+
 fn bytes(page: &FeedPage) -> String {
     serde_json::to_string(page).unwrap()
 }
@@ -53,28 +62,28 @@ fn names(page: &FeedPage) -> Vec<(i64, String)> {
 const HOLD: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_eight_writers_commit_is_pulled_once_each_though_one_holds_its_transaction_open() {
-    if is_skipped("what_eight_writers_commit_is_pulled_once_each_though_one_holds_its_transaction_open") {
+async fn what_sixteen_writers_commit_is_pulled_once_each_though_one_holds_its_transaction_open() {
+    if is_skipped("what_sixteen_writers_commit_is_pulled_once_each_though_one_holds_its_transaction_open") {
         return;
     }
-    let world = world(9).await;
+    let world = world(17).await;
     let pool = world.database.app.clone();
     drain(&pool).await;
     let done = AtomicBool::new(false);
     let writers = async {
         let slow = async {
-            let one = goodwill(8, 0, 777, november(20));
+            let one = goodwill(16, 0, 777, november(20));
             let mut tx = pool.begin().await.unwrap();
             issue_in(&mut tx, std::slice::from_ref(&one)).await.unwrap();
             tokio::time::sleep(HOLD).await;
             tx.commit().await.unwrap();
             vec![credit_name(one.credit.id)]
         };
-        let quick = futures_util::future::join_all((0..8).map(|writer| {
+        let quick = futures_util::future::join_all((0..16).map(|writer| {
             let pool = pool.clone();
             async move {
                 let mut made = Vec::new();
-                for number in 0..60 {
+                for number in 0..30 {
                     made.push(issue(&pool, writer, number, 100 + i64::from(number)).await);
                 }
                 made
@@ -85,15 +94,20 @@ async fn what_eight_writers_commit_is_pulled_once_each_though_one_holds_its_tran
         quick.into_iter().flatten().chain(slow).collect::<BTreeSet<String>>()
     };
     let sequencers = async {
-        // Two of them, as two servers would be.
-        let one = async || {
-            while !done.load(Ordering::SeqCst) {
-                sequence_feed(&pool, 0, november(20)).await.unwrap();
+        // Two of them, as two servers would be, and each holds the lane for a while.
+        let one = async |owner: &str| {
+            let mut numbered = 0;
+            loop {
+                let was_done = done.load(Ordering::SeqCst);
+                numbered += sequence_as(&pool, 0, owner, november(20)).await.unwrap();
+                if was_done && count(&pool, "SELECT count(*) FROM outbox").await == 0 {
+                    break numbered;
+                }
                 tokio::task::yield_now().await;
             }
-            drain(&pool).await;
         };
-        tokio::join!(one(), one());
+        let (one, other) = tokio::join!(one("one"), one("other"));
+        assert_eq!(one + other, 481);
     };
     let puller = async {
         let (mut pulled, mut pages, mut after): (Vec<(i64, String)>, Vec<(Option<String>, String)>, Option<String>) =
@@ -119,7 +133,7 @@ async fn what_eight_writers_commit_is_pulled_once_each_though_one_holds_its_tran
     let positions: Vec<i64> = pulled.iter().map(|(position, _)| *position).collect();
     assert_eq!(positions, (1..=481).collect::<Vec<i64>>(), "dense, in order, none twice");
     assert_eq!(pulled.iter().map(|(_, id)| id.clone()).collect::<BTreeSet<_>>(), committed);
-    let slow = credit_name(goodwill(8, 0, 777, november(20)).credit.id);
+    let slow = credit_name(goodwill(16, 0, 777, november(20)).credit.id);
     assert!(pulled.iter().any(|(position, id)| *id == slow && *position > 1), "the slow one came after others");
 
     // Every page again, from a pool that was opened just now.
@@ -185,6 +199,9 @@ async fn a_cursor_that_is_not_of_this_feed_is_refused_and_never_answered_with_a_
         assert!(answer.json()["detail"].as_str().unwrap().contains("from the beginning"), "{what}");
         assert!(answer.json().get("data").is_none());
     }
+    let other = doors.machine(Role::Billing, "other").await;
+    let theirs = doors.get(&format!("/v1/billing/feed?after={good}"), &other).await;
+    assert_eq!(theirs.code(), (409, "cursor_stale".to_owned()), "another consumer's");
     for garbage in ["", "0", "null", &good[1..], &changed(0, 2), "..%2F..", "%00"] {
         let answer = doors.get(&format!("/v1/billing/feed?after={garbage}"), &token).await;
         assert_eq!(answer.code(), (422, "invalid_request".to_owned()), "{garbage:?}");
@@ -199,6 +216,43 @@ async fn a_cursor_that_is_not_of_this_feed_is_refused_and_never_answered_with_a_
     assert_eq!(after.epoch, 2);
     assert_eq!(names(&after)[..5], before, "what was told keeps its place and its name");
     assert_eq!(after.data.last().unwrap().position, 6);
+    books_hold(pool).await;
+}
+
+#[tokio::test]
+async fn a_lane_stays_with_one_server_and_goes_to_another_when_its_lease_ran_out() {
+    if is_skipped("a_lane_stays_with_one_server_and_goes_to_another_when_its_lease_ran_out") {
+        return;
+    }
+    let world = world(1).await;
+    let pool = &world.database.app;
+    drain(pool).await;
+    let until = async |hours: i32| {
+        sqlx::query("UPDATE lane_lease SET until = clock_timestamp() + make_interval(hours => $1)")
+            .bind(hours)
+            .execute(&world.database.owner)
+            .await
+            .unwrap();
+    };
+    until(-1).await;
+    issue(pool, 0, 0, 500).await;
+    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 1);
+    let lease = "SELECT owner, until > clock_timestamp() AND until < clock_timestamp() + interval '3 seconds' FROM lane_lease";
+    let held: (String, bool) = sqlx::query_as(lease).fetch_one(pool).await.unwrap();
+    assert_eq!(held.0, "one");
+    until(1).await;
+    issue(pool, 0, 1, 500).await;
+    assert_eq!(sequence_as(pool, 0, "other", november(20)).await.unwrap(), 0, "it is held");
+    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 1, "whoever holds it goes on");
+    issue(pool, 0, 2, 500).await;
+    until(-1).await;
+    assert_eq!(sequence_as(pool, 0, "other", november(20)).await.unwrap(), 1, "it ran out");
+    until(1).await;
+    issue(pool, 0, 3, 500).await;
+    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 0, "it is another's now");
+    // Whoever opens an epoch does not wait for a lease.
+    assert_eq!(new_epoch(pool, 0, november(20)).await.unwrap(), 2);
+    until(-1).await;
     books_hold(pool).await;
 }
 

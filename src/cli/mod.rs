@@ -18,6 +18,7 @@ use crate::store::Error;
 mod say;
 
 pub mod bench;
+mod billing_books;
 pub mod client;
 pub mod credit_run;
 pub mod database;
@@ -173,9 +174,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => return Ok(ExitCode::from(policy::run(&command))),
         Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
-        Command::Feed(command) => feed::run(&command).await?,
         Command::Erase(args) => erase::run(&args).await?,
         Command::Ledger(command) => return ledger::run(&command).await,
+        Command::Feed(command) => return feed::run(&command).await,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
         Command::Soak(args) => return soak::run(&args).await,

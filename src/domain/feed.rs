@@ -47,19 +47,27 @@ pub fn item_hash(previous: &Hash, position: i64, op: &str, body: &Value) -> Hash
         .into()
 }
 
-/// Where a consumer stands: after position `pos` of `epoch`, and the hash of the item there. Opaque outside.
+/// How an item of the feed is called outside: `evt_` and 32 hexadecimal digits. The same event has the same name for good, in every
+/// epoch.
+pub fn item_name(event: Uuid) -> String {
+    format!("evt_{}", event.simple())
+}
+
+/// Where one consumer stands: after position `pos` of `epoch`, with a check over the hash of the item there and the consumer's
+/// name. Opaque outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub epoch: i32,
     pub pos: i64,
-    /// The first eight bytes of the hash of the item at `pos`; zero at the beginning.
+    /// The first eight bytes of a hash over the consumer and the hash of the item at `pos`.
     pub check: [u8; 8],
 }
 
 impl Cursor {
-    pub fn at(epoch: i32, pos: i64, hash: &Hash) -> Self {
+    pub fn at(epoch: i32, pos: i64, hash: &Hash, consumer: &str) -> Self {
+        let bound: Hash = Sha256::new().chain_update(hash).chain_update(consumer).finalize().into();
         let mut check = [0; 8];
-        check.copy_from_slice(&hash[..8]);
+        check.copy_from_slice(&bound[..8]);
         Cursor { epoch, pos, check }
     }
 
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_went_and_nothing_else_is_one() {
-        let cursor = Cursor::at(3, 88_214, &[7; 32]);
+        let cursor = Cursor::at(3, 88_214, &[7; 32], "makegood|billing:one");
         assert_eq!(Cursor::parse(&cursor.text()).unwrap(), cursor);
         for text in ["", "0", "AAAA", "../..", "%00", &cursor.text()[1..]] {
             assert!(Cursor::parse(text).is_err(), "{text}");

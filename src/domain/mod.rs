@@ -22,6 +22,7 @@ mod document;
 pub mod effect;
 pub mod export;
 pub mod feed;
+pub mod feed_file;
 pub mod fold;
 pub mod goodwill;
 pub mod ids;

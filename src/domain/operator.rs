@@ -14,6 +14,9 @@ pub struct Operator {
     /// What people call the zone on a page: "New Zealand time".
     pub zone_name: String,
     pub tax: Tax,
+    /// When the feed raises an alarm, and when bills are made.
+    #[serde(default)]
+    pub feed: FeedAlarms,
     pub phone: String,
     /// Above this an agent recommends and a supervisor agrees. Minor units of `currency`, tax included.
     pub agent_limit_minor: i64,
@@ -61,4 +64,35 @@ pub struct Tax {
     pub code: String,
     /// Hundredths of a percent: 1500 is 15 %.
     pub rate_bp: u16,
+}
+
+/// When the feed raises an alarm. What is left out is as [`FeedAlarms::default`] has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedAlarms {
+    /// Committed for so long and without a number. Seconds.
+    pub not_numbered_seconds: u32,
+    /// Numbered for so long, and no consumer pulled it. Seconds.
+    pub not_pulled_seconds: u32,
+    /// Pulled for so long, and without a final answer. Seconds.
+    pub not_answered_seconds: u32,
+    /// A transaction that writes is open for so long. Seconds.
+    pub open_transaction_seconds: u32,
+    /// The days of the coming bill runs, in the operator's zone. What is to be on a bill must be answered by then.
+    pub bill_runs: Vec<chrono::NaiveDate>,
+    /// How long before such a day begins it is said what will miss it. Hours.
+    pub bill_run_notice_hours: u32,
+}
+
+impl Default for FeedAlarms {
+    fn default() -> Self {
+        FeedAlarms {
+            not_numbered_seconds: 10,
+            not_pulled_seconds: 86_400,
+            not_answered_seconds: 259_200,
+            open_transaction_seconds: 10,
+            bill_runs: Vec::new(),
+            bill_run_notice_hours: 24,
+        }
+    }
 }

@@ -61,6 +61,7 @@ pub mod take_alerts;
 pub mod take_mailbox_list;
 pub mod take_snapshot;
 pub mod verify_books;
+pub mod watch_feed;
 
 /// makegood itself, where the clock and not a person moved something.
 pub fn system_actor(part: &str) -> Actor {

@@ -1,36 +1,39 @@
 //! Billing pulls: a page after a cursor, and the note of how far it was served.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
 
 use super::sequence_feed::check_origin;
-use crate::domain::feed::{Cursor, stale_cursor};
+use crate::domain::feed::{Cursor, item_name, stale_cursor};
 use crate::domain::time::Instant;
-use crate::store::feed::Head;
+use crate::store::feed::{Head, Told};
 use crate::store::{Error, Tx, feed};
 
 /// One page. The same cursor and limit give the same bytes for good once the page is full, within an epoch.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FeedPage {
     #[schema(example = "feed_page")]
-    pub object: &'static str,
+    pub object: String,
     /// Changes after a restore or a lossy fail-over; cursors of another epoch are refused.
     #[schema(example = 1)]
     pub epoch: i32,
     pub data: Vec<FeedItem>,
-    /// Send it as `after` for the next page. Opaque.
+    /// Send it as `after` for the next page. Opaque, and of this consumer alone.
     pub next_cursor: String,
     /// Whether the page is full, so that more may be waiting: ask on. A page that is not full ends the feed for now.
     pub has_more: bool,
 }
 
 /// One numbered item.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FeedItem {
     /// Dense: 1, 2, 3, without a gap.
     #[schema(example = 1)]
     pub position: i64,
+    /// The item's name for good: the same event has the same one in every epoch, whatever its position.
+    #[schema(example = "evt_00000000000000000000000000000000")]
+    pub id: String,
     /// `issue`: give the account this credit. `offer`: the same again, after a refusal. `cancel`: put it on no bill. `debit`: it stood on a bill and
     /// was taken back, so bill the account this much.
     #[schema(example = "issue")]
@@ -41,6 +44,39 @@ pub struct FeedItem {
     pub credit: Value,
 }
 
+/// A page as it was read.
+#[derive(Debug)]
+pub struct Pulled {
+    pub epoch: i32,
+    pub items: Vec<Told>,
+    pub next: String,
+    pub has_more: bool,
+}
+
+impl Pulled {
+    /// The page as a [`FeedPage`] in JSON. What the items say was JSON when it was numbered, and is not made anew.
+    pub fn json(&self) -> String {
+        let room = self.items.iter().map(|item| item.body.len() + 128).sum::<usize>();
+        let mut text = String::with_capacity(room + 256);
+        text.push_str(&format!("{{\"object\":\"feed_page\",\"epoch\":{},\"data\":[", self.epoch));
+        for (at, item) in self.items.iter().enumerate() {
+            let Told { pos, event_id, op, body, .. } = item;
+            let before = if at == 0 { "" } else { "," };
+            let (id, op) = (item_name(*event_id), Value::from(op.as_str()));
+            text.push_str(&format!("{before}{{\"position\":{pos},\"id\":\"{id}\",\"op\":{op},\"credit\":"));
+            text.push_str(body);
+            text.push('}');
+        }
+        text.push_str(&format!("],\"next_cursor\":\"{}\",\"has_more\":{}}}", self.next, self.has_more));
+        text
+    }
+
+    /// The page with its items read.
+    pub fn page(&self) -> Result<FeedPage, Error> {
+        serde_json::from_str(&self.json()).map_err(|error| Error::Corrupt(format!("feed.body is no JSON: {error}")))
+    }
+}
+
 /// The page after `after` (none: from the beginning) for `consumer`.
 pub async fn pull_feed(
     pool: &PgPool,
@@ -49,32 +85,40 @@ pub async fn pull_feed(
     limit: i64,
     now: Instant,
 ) -> Result<FeedPage, Error> {
-    let mut tx = pool.begin().await?;
-    let head = feed::head(&mut tx, feed::LANE).await?;
-    check_origin(&mut tx, &head, now).await?;
-    let start = match after {
-        Some(text) => check_cursor(&mut tx, &head, Cursor::parse(text)?).await?,
-        None => Cursor::at(head.epoch, 0, &[0; 32]),
-    };
-    let items = feed::items_after(&mut tx, feed::LANE, start.pos, limit).await?;
-    // Not whether there is another item by now: that would change the bytes of a page that was served.
-    let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
-    let next = items.last().map_or(start, |last| Cursor::at(head.epoch, last.pos, &last.hash));
-    if let Some(last) = items.last() {
-        feed::delivered(&mut tx, feed::LANE, consumer, head.epoch, last.pos, now).await?;
-    }
-    tx.commit().await?;
-    Ok(FeedPage {
-        object: "feed_page",
-        epoch: head.epoch,
-        data: items.into_iter().map(|item| FeedItem { position: item.pos, op: item.op, credit: item.body }).collect(),
-        next_cursor: next.text(),
-        has_more,
-    })
+    pull(pool, consumer, after, limit, now).await?.page()
 }
 
-/// A cursor must be of this epoch, not beyond the head, and know the item before it.
-async fn check_cursor(tx: &mut Tx, head: &Head, cursor: Cursor) -> Result<Cursor, Error> {
+/// The same, as it was read.
+pub async fn pull(
+    pool: &PgPool,
+    consumer: &str,
+    after: Option<&str>,
+    limit: i64,
+    now: Instant,
+) -> Result<Pulled, Error> {
+    let asked = after.map(Cursor::parse).transpose()?;
+    let mut tx = pool.begin().await?;
+    let head = check_origin(&mut tx, feed::LANE, now).await?;
+    let start = match asked {
+        Some(cursor) => check_cursor(&mut tx, &head, cursor, consumer).await?,
+        None => Cursor::at(head.epoch, 0, &[0; 32], consumer),
+    };
+    let items = feed::told_after(&mut tx, feed::LANE, start.pos, limit).await?;
+    // Not whether there is another item by now: that would change the bytes of a page that was served.
+    let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
+    let next = match items.last() {
+        Some(last) => Cursor::at(head.epoch, last.pos, &last.hash()?, consumer),
+        None => start,
+    };
+    if next.pos > start.pos {
+        feed::delivered(&mut tx, feed::LANE, consumer, head.epoch, next.pos, now).await?;
+    }
+    tx.commit().await?;
+    Ok(Pulled { epoch: head.epoch, items, next: next.text(), has_more })
+}
+
+/// A cursor must be of this consumer and epoch, not beyond the head, and know the item before it.
+async fn check_cursor(tx: &mut Tx, head: &Head, cursor: Cursor, consumer: &str) -> Result<Cursor, Error> {
     if cursor.epoch != head.epoch {
         return Err(stale_cursor("This cursor is of another epoch: the feed was restored or taken over since.").into());
     }
@@ -83,7 +127,10 @@ async fn check_cursor(tx: &mut Tx, head: &Head, cursor: Cursor) -> Result<Cursor
     }
     let before = if cursor.pos == 0 { Some([0; 32]) } else { feed::hash_at(tx, head.lane, cursor.pos).await? };
     match before {
-        Some(hash) if Cursor::at(cursor.epoch, cursor.pos, &hash) == cursor => Ok(cursor),
-        Some(_) | None => Err(stale_cursor("The item before this cursor is not the one that was delivered.").into()),
+        Some(hash) if Cursor::at(cursor.epoch, cursor.pos, &hash, consumer) == cursor => Ok(cursor),
+        Some(_) | None => Err(stale_cursor(
+            "This cursor was given to another consumer, or the item before it is not the one that was delivered.",
+        )
+        .into()),
     }
 }

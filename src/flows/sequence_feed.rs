@@ -3,6 +3,8 @@
 //! Numbers are given after commit, by one writer a lane, so there is no gap and nothing can appear behind a reader: a row
 //! whose transaction is still open is simply not in the outbox yet.
 
+use std::sync::LazyLock;
+
 use sqlx::PgPool;
 
 use crate::domain::chain::{Hash, link};
@@ -10,17 +12,26 @@ use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::failpoint;
-use crate::store::feed::{Head, Item, Waiting};
+use crate::store::feed::{Head, Item, Standing, Waiting};
 use crate::store::{Error, Tx, books, feed};
 
 /// How many events one transaction numbers.
 const BATCH: i64 = 5_000;
 
-/// Numbers what waits in `lane`, up to a batch, and says how many events that were. Nothing where somebody else is at it.
+/// This process, as holder of leases.
+static OWNER: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().to_string());
+
+/// Numbers what waits in `lane`, up to a batch, and says how many events that were. Nothing where another process does.
 pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usize, Error> {
+    sequence_as(pool, lane, &OWNER, now).await
+}
+
+/// The same as `owner`: whoever numbered last goes on, and is followed by another only when its lease ran out. The lane's row, locked
+/// until commit, is what lets no two number at once; the lease keeps the lane with one server, and others from trying.
+pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) -> Result<usize, Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut head) = feed::take_lane(&mut tx, lane).await? else { return Ok(0) };
-    if let Err(refused) = check_origin(&mut tx, &head, now).await {
+    let Some(mut head) = feed::take_lane(&mut tx, lane, owner).await? else { return Ok(0) };
+    if let Err(refused) = check_origin(&mut tx, lane, now).await {
         // The lane is free again when this says so, and not some time after.
         tx.rollback().await?;
         return Err(refused);
@@ -28,6 +39,10 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
     let waiting = feed::take_waiting(&mut tx, lane, BATCH).await?;
     if waiting.is_empty() {
         tx.commit().await?;
+        return Ok(0);
+    }
+    if !feed::keep_lease(&mut tx, lane, owner).await? {
+        tx.rollback().await?;
         return Ok(0);
     }
     failpoint::reach("sequence.after_take").await;
@@ -43,30 +58,45 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
     Ok(waiting.len())
 }
 
-/// Refuses to go on where the database is not the one that the epoch was opened on: a backup was restored, or another server
-/// took over. Positions that consumers know may be given out again there, so a person opens a new epoch first.
-pub async fn check_origin(tx: &mut Tx, head: &Head, now: Instant) -> Result<(), Error> {
-    let here = feed::this_origin(tx).await?;
-    match feed::origin_of(tx, head.epoch).await? {
-        None => feed::put_origin(tx, head.epoch, &here, now).await,
-        Some(opened) if opened == here => Ok(()),
-        Some(_) => Err(Refusal::new(
-            Code::Unavailable,
-            "The feed is stopped: this database was restored or taken over since its epoch was opened. \
-             Run `makegood feed new-epoch`, then let billing start from the beginning.",
-        )
-        .into()),
+/// Where the lane stands. Refuses to go on where the database is not the one that the epoch was opened on: a backup was restored,
+/// or another server took over. Positions that consumers know may be given out again there, so a person opens a new epoch first.
+pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Head, Error> {
+    let standing = feed::standing(tx, lane).await?;
+    refuse_copy(&standing)?;
+    match standing.opened {
+        None => feed::put_origin(tx, standing.head.epoch, &standing.here, now).await?,
+        Some(opened) if opened == standing.here => {}
+        Some(_) => return Err(stopped().into()),
     }
+    Ok(standing.head)
+}
+
+/// What is read of a server that recovers, or of a copy, may never have happened, or not yet.
+fn refuse_copy(standing: &Standing) -> Result<(), Refusal> {
+    if standing.here.timeline >= 0 {
+        return Ok(());
+    }
+    let words = "This database still recovers, or is a copy that only reads: the feed is read where it is written. Try again in a moment.";
+    Err(Refusal::new(Code::Unavailable, words))
+}
+
+/// What everybody is told until a new epoch is opened.
+pub fn stopped() -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        "The feed is stopped: this database was restored or taken over since its epoch was opened. \
+         Run `makegood feed new-epoch`, then let billing start from the beginning.",
+    )
 }
 
 /// Opens the next epoch on the database as it is now; every cursor of an earlier one is refused from then on.
 pub async fn new_epoch(pool: &PgPool, lane: i16, now: Instant) -> Result<i32, Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut head) = feed::take_lane(&mut tx, lane).await? else {
-        return Err(Refusal::new(Code::Unavailable, "The lane is being numbered just now. Try again.").into());
-    };
+    let mut head = feed::take_lane_from_all(&mut tx, lane).await?;
+    let standing = feed::standing(&mut tx, lane).await?;
+    refuse_copy(&standing)?;
+    let here = standing.here;
     head.epoch += 1;
-    let here = feed::this_origin(&mut tx).await?;
     feed::put_origin(&mut tx, head.epoch, &here, now).await?;
     feed::save_head(&mut tx, &head).await?;
     tx.commit().await?;

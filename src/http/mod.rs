@@ -1,6 +1,6 @@
 //! Doors for people and programs: thin. A handler reads the request, calls a flow (or reads `store`), and answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -16,6 +16,7 @@ use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::AccountId;
 use crate::domain::refusal::{Code, Refusal};
 use crate::flows::once::IdempotencyKey;
+use crate::flows::watch_feed::Alarm;
 use crate::sources::signature::Secrets;
 use crate::store::spool::Spool;
 
@@ -32,6 +33,7 @@ pub mod describe;
 pub mod differences;
 pub mod directory;
 pub mod finance;
+pub mod feed_reports;
 pub mod health;
 pub mod incidents;
 pub mod ingest;
@@ -62,6 +64,8 @@ pub struct App {
     pub jobs: Arc<tokio::sync::Notify>,
     /// The secrets of sources that sign.
     pub secrets: Arc<Secrets>,
+    /// The alarm about transactions that are held open, as the job that looks for them last saw it.
+    pub held_open: Arc<Mutex<Option<Alarm>>>,
     /// Where deliveries wait while the database is away; without it they are sent again.
     pub spool: Option<Arc<Spool>>,
     /// Who can be picked at the sign-in page; there is nobody outside the demo.
@@ -70,7 +74,8 @@ pub struct App {
 
 impl App {
     pub fn new(pool: PgPool, clock: Clock, issuers: Arc<auth::Issuers>) -> Self {
-        App { pool, clock, issuers, jobs: Arc::default(), secrets: Arc::default(), spool: None, demo: None }
+        let (jobs, secrets, held_open) = (Arc::default(), Arc::default(), Arc::default());
+        App { pool, clock, issuers, jobs, secrets, held_open, spool: None, demo: None }
     }
 
     /// Asks sources that have a secret to sign.

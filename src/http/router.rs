@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
-    directory, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    directory, feed_reports, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -99,6 +99,8 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::lines))
         .routes(routes!(credit_runs::reverse))
+        .routes(routes!(feed_reports::alarms))
+        .routes(routes!(feed_reports::reconciliation))
         .routes(routes!(differences::make, differences::list))
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))

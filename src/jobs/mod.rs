@@ -1,5 +1,5 @@
 //! Doors for the clock: numbering what was committed, applying approved runs, posting decisions whose hold is over, replaying
-//! what monitors told while the database was away, asking them what they did not tell.
+//! what monitors told while the database was away, asking them what they did not tell, watching the feed.
 //!
 //! Each turn asks the database what there is to do, so any number of servers may run them, and a crash loses nothing. A
 //! notification only wakes a turn up earlier; the interval is what makes sure.
@@ -15,6 +15,7 @@ use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
 use crate::store::{Error, feed, runs};
 
+pub mod alarms;
 mod ask;
 pub mod checkpoints;
 mod silences;
@@ -30,6 +31,7 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
         turns(app.clone(), stop.clone()),
         silences::run(app.clone(), stop.clone()),
         spool::run(app.clone(), stop.clone()),
+        alarms::run(app.clone(), stop.clone()),
         ask::run(app, stop)
     );
 }

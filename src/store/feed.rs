@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Error;
 use super::mass_credits::Sending;
-use crate::domain::chain::Hash;
+use crate::domain::chain::{Hash, canonical};
 use crate::domain::feed::Answered;
 use crate::domain::ids::{AccountId, CreditId};
 use crate::domain::time::Instant;
@@ -52,15 +52,47 @@ fn hash(bytes: Vec<u8>, column: &str) -> Result<Hash, Error> {
     bytes.try_into().map_err(|_| Error::Corrupt(format!("{column} is not 32 bytes")))
 }
 
-/// Takes the lane for numbering, until commit; none while somebody else has it.
-pub async fn take_lane(conn: &mut PgConnection, lane: i16) -> Result<Option<Head>, Error> {
+/// How long a server may number a lane without saying again that it does, in seconds: one that died is followed so soon.
+const LEASE_SECONDS: i32 = 2;
+
+/// Takes the lane for numbering as `owner`, until commit; none while somebody else is at it, or holds its lease.
+pub async fn take_lane(conn: &mut PgConnection, lane: i16, owner: &str) -> Result<Option<Head>, Error> {
     let row: Option<HeadRow> = sqlx::query_as(
-        r"SELECT lane, epoch, feed_pos, feed_hash, chain_no, chain_hash FROM lane_head WHERE lane = $1 FOR UPDATE SKIP LOCKED",
+        r"SELECT head.lane, head.epoch, head.feed_pos, head.feed_hash, head.chain_no, head.chain_hash
+          FROM lane_head AS head JOIN lane_lease AS lease ON lease.lane = head.lane
+          WHERE head.lane = $1 AND (lease.owner = $2 OR lease.until < clock_timestamp())
+          FOR UPDATE OF head SKIP LOCKED",
+    )
+    .bind(lane)
+    .bind(owner)
+    .fetch_optional(conn)
+    .await?;
+    row.map(HeadRow::head).transpose()
+}
+
+/// Takes the lane whoever holds its lease, until commit: waits for who is at it.
+pub async fn take_lane_from_all(conn: &mut PgConnection, lane: i16) -> Result<Head, Error> {
+    let row: Option<HeadRow> = sqlx::query_as(
+        r"SELECT lane, epoch, feed_pos, feed_hash, chain_no, chain_hash FROM lane_head WHERE lane = $1 FOR UPDATE",
     )
     .bind(lane)
     .fetch_optional(conn)
     .await?;
-    row.map(HeadRow::head).transpose()
+    row.ok_or_else(|| no_head(lane))?.head()
+}
+
+/// Says that `owner` numbers the lane from now on, by comparing and setting; false where the lease is somebody else's.
+pub async fn keep_lease(conn: &mut PgConnection, lane: i16, owner: &str) -> Result<bool, Error> {
+    let done = sqlx::query(
+        r"UPDATE lane_lease SET owner = $2, until = clock_timestamp() + make_interval(secs => $3)
+          WHERE lane = $1 AND (owner = $2 OR until < clock_timestamp())",
+    )
+    .bind(lane)
+    .bind(owner)
+    .bind(LEASE_SECONDS)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 pub async fn head(conn: &mut PgConnection, lane: i16) -> Result<Head, Error> {
@@ -69,7 +101,55 @@ pub async fn head(conn: &mut PgConnection, lane: i16) -> Result<Head, Error> {
             .bind(lane)
             .fetch_optional(conn)
             .await?;
-    row.ok_or_else(|| Error::Corrupt(format!("lane_head has no row for lane {lane}")))?.head()
+    row.ok_or_else(|| no_head(lane))?.head()
+}
+
+fn no_head(lane: i16) -> Error {
+    Error::Corrupt(format!("lane_head has no row for lane {lane}"))
+}
+
+#[derive(sqlx::FromRow)]
+struct StandingRow {
+    #[sqlx(flatten)]
+    head: HeadRow,
+    opened_system: Option<i64>,
+    opened_timeline: Option<i64>,
+    opened_oid: Option<i64>,
+    #[sqlx(flatten)]
+    here: Origin,
+}
+
+/// Where a lane stands, the server on which its epoch was opened (none while it is new), and the server that this is.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub head: Head,
+    pub opened: Option<Origin>,
+    pub here: Origin,
+}
+
+pub async fn standing(conn: &mut PgConnection, lane: i16) -> Result<Standing, Error> {
+    let row: Option<StandingRow> = sqlx::query_as(
+        r"SELECT head.lane, head.epoch, head.feed_pos, head.feed_hash, head.chain_no, head.chain_hash,
+                 opened.system_identifier AS opened_system, opened.timeline AS opened_timeline,
+                 opened.database_oid::bigint AS opened_oid,
+                 (pg_control_system()).system_identifier,
+                 CASE WHEN pg_is_in_recovery() THEN -1
+                      ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END AS timeline,
+                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid
+          FROM lane_head AS head LEFT JOIN feed_origin AS opened ON opened.epoch = head.epoch
+          WHERE head.lane = $1",
+    )
+    .bind(lane)
+    .fetch_optional(conn)
+    .await?;
+    let row = row.ok_or_else(|| no_head(lane))?;
+    let opened = match (row.opened_system, row.opened_timeline, row.opened_oid) {
+        (Some(system_identifier), Some(timeline), Some(database_oid)) => {
+            Some(Origin { system_identifier, timeline, database_oid })
+        }
+        _ => None,
+    };
+    Ok(Standing { head: row.head.head()?, opened, here: row.here })
 }
 
 pub async fn save_head(conn: &mut PgConnection, head: &Head) -> Result<(), Error> {
@@ -91,26 +171,10 @@ pub async fn save_head(conn: &mut PgConnection, head: &Head) -> Result<(), Error
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Origin {
     pub system_identifier: i64,
+    /// Of what is written now: the last checkpoint may still be of the timeline before. Below zero where nothing can be written, because the
+    /// server still recovers or is another one's copy.
     pub timeline: i64,
     pub database_oid: i64,
-}
-
-pub async fn this_origin(conn: &mut PgConnection) -> Result<Origin, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT (pg_control_system()).system_identifier, (pg_control_checkpoint()).timeline_id::bigint AS timeline,
-                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid",
-    )
-    .fetch_one(conn)
-    .await?)
-}
-
-pub async fn origin_of(conn: &mut PgConnection, epoch: i32) -> Result<Option<Origin>, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT system_identifier, timeline, database_oid::bigint AS database_oid FROM feed_origin WHERE epoch = $1",
-    )
-    .bind(epoch)
-    .fetch_optional(conn)
-    .await?)
 }
 
 pub async fn put_origin(conn: &mut PgConnection, epoch: i32, origin: &Origin, now: Instant) -> Result<(), Error> {
@@ -190,7 +254,7 @@ pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], 
             .uuid(item.account.0)
             .uuid(item.credit.0)
             .text(&item.op)
-            .jsonb(&item.body.to_string())
+            .text(&canonical(&item.body))
             .bytes(&item.hash)
             .timestamptz(now);
         sending.flush().await?;
@@ -198,11 +262,51 @@ pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], 
     sending.end().await
 }
 
-/// The items of a lane after a position, in order.
+/// An item as it is told.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Told {
+    pub pos: i64,
+    pub event_id: Uuid,
+    pub op: String,
+    /// JSON, the same bytes every time.
+    pub body: String,
+    hash: Vec<u8>,
+}
+
+impl Told {
+    pub fn hash(&self) -> Result<Hash, Error> {
+        hash(self.hash.clone(), "feed.hash")
+    }
+}
+
+/// The items of a lane after a position, in order. Positions go on from epoch to epoch, so each epoch is asked for its own.
+pub async fn told_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Told>, Error> {
+    Ok(sqlx::query_as(
+        r"SELECT item.pos, item.event_id, item.op, item.body::text AS body, item.hash
+          FROM feed_origin AS era
+          CROSS JOIN LATERAL (
+              SELECT pos, event_id, op, body, hash FROM feed
+              WHERE lane = $1 AND epoch = era.epoch AND pos > $2 ORDER BY pos LIMIT $3
+          ) AS item
+          ORDER BY item.pos LIMIT $3",
+    )
+    .bind(lane)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// The same, with what the items say read.
 pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Item>, Error> {
     let rows: Vec<(i64, Uuid, Uuid, Uuid, String, Value, Vec<u8>)> = sqlx::query_as(
-        r"SELECT pos, event_id, account_id, credit_id, op, body, hash FROM feed
-          WHERE lane = $1 AND pos > $2 ORDER BY pos LIMIT $3",
+        r"SELECT item.pos, item.event_id, item.account_id, item.credit_id, item.op, item.body, item.hash
+          FROM feed_origin AS era
+          CROSS JOIN LATERAL (
+              SELECT pos, event_id, account_id, credit_id, op, body, hash FROM feed
+              WHERE lane = $1 AND epoch = era.epoch AND pos > $2 ORDER BY pos LIMIT $3
+          ) AS item
+          ORDER BY item.pos LIMIT $3",
     )
     .bind(lane)
     .bind(after)
@@ -220,7 +324,11 @@ pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: 
 /// The hash of the item at a position; none where there is no such item.
 pub async fn hash_at(conn: &mut PgConnection, lane: i16, pos: i64) -> Result<Option<Hash>, Error> {
     let stored: Option<Vec<u8>> =
-        sqlx::query_scalar(r"SELECT hash FROM feed WHERE lane = $1 AND pos = $2 ORDER BY epoch DESC LIMIT 1")
+        sqlx::query_scalar(
+            r"SELECT item.hash FROM feed_origin AS era
+              JOIN feed AS item ON item.lane = $1 AND item.epoch = era.epoch AND item.pos = $2
+              ORDER BY era.epoch DESC LIMIT 1",
+        )
             .bind(lane)
             .bind(pos)
             .fetch_optional(conn)
@@ -228,7 +336,7 @@ pub async fn hash_at(conn: &mut PgConnection, lane: i16, pos: i64) -> Result<Opt
     stored.map(|bytes| hash(bytes, "feed.hash")).transpose()
 }
 
-/// Remembers how far a consumer was served. It never goes back.
+/// Remembers how far a consumer was served, and when it was served further than ever before. It never goes back.
 pub async fn delivered(
     conn: &mut PgConnection,
     lane: i16,
@@ -238,8 +346,12 @@ pub async fn delivered(
     now: Instant,
 ) -> Result<(), Error> {
     sqlx::query(
-        r"INSERT INTO feed_delivery (lane, consumer, epoch, pos, delivered_at) VALUES ($1, $2, $3, $4, $5)
-          ON CONFLICT (lane, consumer, epoch) DO UPDATE SET pos = $4, delivered_at = $5 WHERE feed_delivery.pos < $4",
+        r"WITH further AS (
+              INSERT INTO feed_delivery (lane, consumer, epoch, pos, delivered_at) VALUES ($1, $2, $3, $4, $5)
+              ON CONFLICT (lane, consumer, epoch) DO UPDATE SET pos = $4, delivered_at = $5 WHERE feed_delivery.pos < $4
+              RETURNING lane, consumer, epoch, pos, delivered_at
+          )
+          INSERT INTO feed_pull (lane, consumer, epoch, pos, pulled_at) SELECT * FROM further",
     )
     .bind(lane)
     .bind(consumer)

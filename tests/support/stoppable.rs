@@ -61,6 +61,11 @@ impl Stoppable {
         Stoppable { folder, cluster: Some(cluster), url_app, url_owner }
     }
 
+    /// Where its files are: `postgres/data` is the cluster.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Stops it, and returns when nobody can connect any more.
     pub async fn stop(&mut self) {
         self.cluster = None;

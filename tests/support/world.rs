@@ -105,6 +105,7 @@ pub fn settings() -> Operator {
         zone: "Pacific/Auckland".parse().unwrap(),
         zone_name: "New Zealand time".to_owned(),
         tax: Tax { name: "GST".to_owned(), code: "GST15".to_owned(), rate_bp: 1_500 },
+        feed: Default::default(),
         phone: "0800 000 000".to_owned(),
         agent_limit_minor: 20_000,
         claim_cap_minor: 100_000,

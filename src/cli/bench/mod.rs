@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 mod generate;
 mod p1_core;
 mod p2;
+mod p4;
 mod p5;
 mod served;
 mod world;
@@ -47,6 +48,8 @@ enum Bench {
     P2CreditRun,
     /// A run ten times as large, by a service of its own, and how much memory that takes
     P2Scale,
+    /// A whole feed over HTTP by one consumer, and its last page beside its first
+    P4Feed,
     /// A file of placements over HTTP into an empty table, and then a day's moves
     P5Load,
     /// How much memory the service takes for a file of placements that is made as it is sent; over 128 MiB is a failure
@@ -129,6 +132,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
             Bench::P1Core => p1_core::run(args)?,
             Bench::P2CreditRun => p2::run(args).await?,
             Bench::P2Scale => p2::scale(args).await?,
+            Bench::P4Feed => p4::run(args).await?,
             Bench::P5Load => p5::load(args).await?,
             Bench::P5Memory => p5::memory(args).await?,
         });

@@ -108,6 +108,17 @@ impl Served {
         Ok(())
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A token of another role, for the same name.
+    pub async fn machine(&self, role: Role) -> anyhow::Result<String> {
+        let key = MachineKey::load_or_create(&self.opened.keys_dir)?;
+        let create = CreateArgs { role, source: "bench".to_owned(), expires: DAY };
+        Ok(token::create(&self.opened.pool, &key, &Clock::real(), &administrator("bench"), &create).await?.token)
+    }
+
     pub fn owner(&self) -> anyhow::Result<&PgPool> {
         self.opened.owner.as_ref().context("a private PostgreSQL has an owner")
     }

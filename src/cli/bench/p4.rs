@@ -1,0 +1,128 @@
+//! `p4-feed` and `p4-last-page`: one consumer pulls a whole feed over HTTP, page after page, from a served makegood with a private PostgreSQL.
+//!
+//! The floor is one COPY of the same items as JSON out of the same server, in turn with ours. Whoever pulls reads each page whole and takes
+//! the cursor out of it, and nothing else.
+
+use std::time::{Duration, Instant as Stopwatch};
+
+use anyhow::{Context, ensure};
+
+use super::served::Served;
+use super::{Bench, BenchArgs, Figure, Report, Target, Thousandths, median};
+use crate::domain::actor::Role;
+use crate::store::{floor_feed, feed};
+
+/// How many items a page has.
+const PAGE: u64 = 1_000;
+/// How often the first and the last page are asked for.
+const ASKED: u32 = 101;
+
+/// Whoever pulls.
+struct Puller {
+    http: reqwest::Client,
+    at: String,
+    token: String,
+}
+
+/// What a page said of what comes after it.
+struct Pulled {
+    bytes: usize,
+    cursor: String,
+    has_more: bool,
+}
+
+impl Puller {
+    async fn page(&self, after: Option<&str>) -> anyhow::Result<Pulled> {
+        let after = after.map(|cursor| format!("&after={cursor}")).unwrap_or_default();
+        let request = self.http.get(format!("{}/v1/billing/feed?limit={PAGE}{after}", self.at)).bearer_auth(&self.token);
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(status.is_success(), "a page was refused: {text}");
+        // It stands at the end of the page.
+        let (_, end) = text.rsplit_once("\"next_cursor\":\"").context("a page without its cursor")?;
+        let (cursor, rest) = end.split_once('"').context("a page that was cut")?;
+        Ok(Pulled { bytes: text.len(), cursor: cursor.to_owned(), has_more: rest.contains("true") })
+    }
+
+    /// Every page; gives how many bytes they had and the cursor before the last full one.
+    async fn pull(&self, count: u64) -> anyhow::Result<(usize, Option<String>)> {
+        let (mut after, mut before, mut bytes, mut pages) = (None, None, 0, 0);
+        loop {
+            let page = self.page(after.as_deref()).await?;
+            bytes += page.bytes;
+            if !page.has_more {
+                break;
+            }
+            pages += 1;
+            before = after.replace(page.cursor);
+        }
+        ensure!(pages == count / PAGE, "{pages} full pages of {count} items");
+        Ok((bytes, before))
+    }
+
+    async fn timed(&self, after: Option<&str>) -> anyhow::Result<Duration> {
+        let start = Stopwatch::now();
+        self.page(after).await?;
+        Ok(start.elapsed())
+    }
+}
+
+/// Fills a feed of `--size` credits, pulls it, and says how long that took beside its floor; then its first and its last page.
+pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
+    let count = u64::from(args.size).div_ceil(PAGE) * PAGE;
+    let served = Served::start().await?;
+    let owner = served.owner()?;
+    // The service has opened its epoch by then, or this page does it.
+    let puller =
+        Puller { http: reqwest::Client::new(), at: served.url().to_owned(), token: served.machine(Role::Billing).await? };
+    puller.page(None).await?;
+    floor_feed::fill(owner, i64::try_from(count)?).await?;
+    let (mut ours, mut least) = (Vec::new(), Vec::new());
+    let (mut pulled, mut copied) = ((0, None), (0, 0));
+    // Once each before it counts: what was written is read for the first time, and that it was delivered is noted.
+    pulled.clone_from(&puller.pull(count).await?);
+    for round in 0..args.rounds {
+        for turn in 0..2 {
+            let start = Stopwatch::now();
+            if turn == round % 2 {
+                pulled = puller.pull(count).await?;
+                ours.push(start.elapsed());
+            } else {
+                copied = floor_feed::copy_rows(owner).await?;
+                least.push(start.elapsed());
+            }
+        }
+    }
+    ensure!(copied.0 == count, "the floor read {} of {count} items", copied.0);
+    let last = pulled.1.as_deref();
+    let (mut of_last, mut of_first) = (Vec::new(), Vec::new());
+    for _ in 0..ASKED {
+        of_last.push(puller.timed(last).await?);
+        of_first.push(puller.timed(None).await?);
+    }
+    let mut conn = served.opened.pool.acquire().await?;
+    let delivered = feed::delivered_to(&mut conn, feed::LANE, "makegood|billing:bench").await?;
+    drop(conn);
+    let figure = |name, ours: Duration, floor: Duration, target| Figure {
+        name,
+        ours: Thousandths::of(ours.as_micros(), 1_000),
+        floor: Thousandths::of(floor.as_micros(), 1_000),
+        unit: "ms",
+        target,
+    };
+    Ok(Report {
+        bench: Bench::P4Feed,
+        facts: vec![
+            ("credits", count.into()),
+            ("page", PAGE.into()),
+            ("bytes", pulled.0.into()),
+            ("floor_bytes", copied.1.into()),
+            ("delivered", delivered.into()),
+        ],
+        figures: vec![
+            figure("p4-feed", median(ours), median(least), Target::Ratio(1)),
+            figure("p4-last-page", median(of_last), median(of_first), Target::RatioThousandths(1_100)),
+        ],
+    })
+}
