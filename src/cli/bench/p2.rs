@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
-use crate::domain::operator::{Operator, Tax};
+use crate::domain::operator::{CreditRules, Operator, Tax};
 use crate::domain::period::Month;
 use crate::domain::time::{DAY, Instant};
 use crate::flows::apply_credit_run::{Step, WORKERS, apply_step};
@@ -48,6 +48,7 @@ fn operator() -> anyhow::Result<Operator> {
         claim_due_seconds: 864_000,
         assess_after_days: 3,
         outside_review: None,
+        credits: CreditRules::default(),
     })
 }
 
