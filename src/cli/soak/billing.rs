@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ask::{Asked, Who, insist};
 use super::{Phase, Soak, locked};
-use crate::domain::credit::tax_of_part;
+use crate::domain::credit::Amounts;
 use crate::domain::feed::credit_named;
 use crate::domain::money::Money;
 
@@ -167,10 +167,11 @@ impl Billing {
     /// Net and tax of half of the credit; none where it is too small to be halved.
     fn half(&self, credit: &Value) -> Option<(Money, Money)> {
         let amount = |name: &str| Money::parse(credit[name].as_str()?, self.soak.world.currency).ok();
-        let (gross, tax) = (amount("gross")?, amount("tax")?);
-        let half = Money::from_minor(gross.minor() / 2, gross.currency()).ok().filter(|half| half.is_positive())?;
-        let tax = tax_of_part(gross, tax, Money::zero(gross.currency()), half).ok()?;
-        Some((half.minus(tax).ok()?, tax))
+        let whole = Amounts { gross: amount("gross")?, net: amount("net")?, tax: amount("tax")? };
+        let currency = whole.gross.currency();
+        let half = Money::from_minor(whole.gross.minor() / 2, currency).ok().filter(|half| half.is_positive())?;
+        let part = whole.part(Amounts::zero(currency), half).ok()?;
+        Some((part.net, part.tax))
     }
 
     fn said(&mut self, credit: &Value, kind: &'static str, part: Option<(Money, Money)>) -> Option<Answer> {
