@@ -310,7 +310,13 @@ pub fn decide(books: &Books, bill: &str, date: NaiveDate) -> anyhow::Result<(Vec
                     on_bill.insert(credit);
                 }
             }
-            ("issue" | "offer", None) => asking.entry(credit).or_default().push(item),
+            ("issue" | "offer", None) => {
+                // What is offered again takes the place of what was not answered.
+                for left_out in asking.remove(credit).unwrap_or_default() {
+                    answers.push(answer(left_out, Said::Nothing, None, date));
+                }
+                asking.entry(credit).or_default().push(item);
+            }
             ("cancel", None) => {
                 for left_out in asking.remove(credit).unwrap_or_default() {
                     answers.push(answer(left_out, Said::Nothing, None, date));
@@ -439,6 +445,12 @@ mod tests {
         let said: Vec<(&str, Said, Option<&str>)> =
             answers.iter().map(|one| (one.id.as_str(), one.answer, one.reference.as_deref())).collect();
         assert_eq!(said, [("evt_cancel_b", Said::Nothing, None), ("evt_debit_b", Said::Debited, Some("INV-A-5"))]);
+        books.decide(answers).unwrap();
+        // Refused elsewhere and offered again before these books said anything: one bill, for the offer.
+        books.book(1, "e", vec![item(7, "issue", "c"), item(8, "offer", "c")]).unwrap();
+        let (answers, _) = decide(&books, "INV", day()).unwrap();
+        let said: Vec<(&str, Said)> = answers.iter().map(|one| (one.id.as_str(), one.answer)).collect();
+        assert_eq!(said, [("evt_issue_c", Said::Nothing), ("evt_offer_c", Said::Applied)]);
     }
 
     #[test]
