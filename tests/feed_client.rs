@@ -467,7 +467,10 @@ async fn what_is_cancelled_debited_and_offered_again_reaches_the_books_and_is_an
     assert!(late.is_empty(), "{late:?}");
     let report = desk.doors.get("/v1/billing/reconciliation", &finance).await.json();
     let day = &report["data"][0];
-    assert_eq!((&day["issued"], &day["applied"], &day["taken_back"], &day["agrees"]), (&3.into(), &1.into(), &2.into(), &true.into()));
+    assert_eq!(
+        (&day["issued"], &day["applied"], &day["taken_back"], &day["agrees"]),
+        (&3.into(), &1.into(), &2.into(), &true.into())
+    );
     assert_eq!(day["applied_sum"]["amount"], "7.00", "what was debited stands on no bill any more");
     books_hold(pool).await;
 }

@@ -110,8 +110,7 @@ impl Books {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join("books.ndjson");
         let named = || format!("cannot open {}", path.display());
-        let mut file =
-            File::options().read(true).append(true).create(true).open(&path).with_context(named)?;
+        let mut file = File::options().read(true).append(true).create(true).open(&path).with_context(named)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -377,7 +376,8 @@ mod tests {
     }
 
     fn item(position: i64, op: &str, credit: &str) -> Item {
-        let body = json!({"id": credit, "bill_to": "A", "currency": "NZD", "gross": "25.00", "net": "21.74", "tax": "3.26"});
+        let body =
+            json!({"id": credit, "bill_to": "A", "currency": "NZD", "gross": "25.00", "net": "21.74", "tax": "3.26"});
         Item { position, id: format!("evt_{op}_{credit}"), op: op.to_owned(), credit: body }
     }
 
@@ -433,7 +433,8 @@ mod tests {
         let (answers, unknown) = decide(&books, "INV", day()).unwrap();
         assert!(unknown.is_empty());
         let said: BTreeMap<String, Said> = answers.iter().map(|one| (one.id.clone(), one.answer)).collect();
-        let expected = [("evt_cancel_a", Said::Cancelled), ("evt_issue_a", Said::Nothing), ("evt_issue_b", Said::Applied)];
+        let expected =
+            [("evt_cancel_a", Said::Cancelled), ("evt_issue_a", Said::Nothing), ("evt_issue_b", Said::Applied)];
         assert_eq!(said, expected.map(|(id, said)| (id.to_owned(), said)).into());
         books.decide(answers).unwrap();
         assert_eq!(decide(&books, "INV", day()).unwrap().0.len(), 0, "nothing is decided twice");
