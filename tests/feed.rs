@@ -237,7 +237,8 @@ async fn a_lane_stays_with_one_server_and_goes_to_another_when_its_lease_ran_out
     until(-1).await;
     issue(pool, 0, 0, 500).await;
     assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 1);
-    let lease = "SELECT owner, until > clock_timestamp() AND until < clock_timestamp() + interval '3 seconds' FROM lane_lease";
+    let lease =
+        "SELECT owner, until > clock_timestamp() AND until < clock_timestamp() + interval '3 seconds' FROM lane_lease";
     let held: (String, bool) = sqlx::query_as(lease).fetch_one(pool).await.unwrap();
     assert_eq!(held.0, "one");
     until(1).await;

@@ -27,7 +27,7 @@ use makegood::flows::issue_credits::issue_in;
 use makegood::flows::sequence_feed::{new_epoch, sequence_feed};
 use makegood::http::listener;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use stoppable::Stoppable;
 use support::{PROGRAM, is_skipped};
@@ -405,6 +405,74 @@ impl Books {
         let (_, lines, _) = desk.say(&["books", "--books", "books"]).await;
         lines[0]["cursor"].as_str().unwrap().to_owned()
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_cancelled_debited_and_offered_again_reaches_the_books_and_is_answered() {
+    if is_skipped("what_is_cancelled_debited_and_offered_again_reaches_the_books_and_is_answered") {
+        return;
+    }
+    let world = world(3).await;
+    let pool = &world.database.app;
+    let desk = Desk::open(pool).await;
+    let finance = desk.doors.staff("mere", Role::Finance);
+    let decide = async |credit: &str, deed: &str, body: Value| {
+        let path = format!("/v1/credits/{credit}/{deed}");
+        let answer = desk.doors.post(&path, &finance, &format!("{deed}-{credit}"), &body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.body);
+        drain(pool).await;
+    };
+    let reversal = json!({ "reason": "issued_in_error", "note": "The outage was another system's." });
+    let cancelled = issue(pool, 0, 0, 2_500).await;
+    let debited = issue(pool, 1, 0, 1_250).await;
+    drain(pool).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 2);
+    // One is taken back before these books said anything of it.
+    decide(&cancelled, "reverse", reversal.clone()).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 1);
+    let (code, lines, words) = desk.ack().await;
+    assert_eq!((code, &lines[0]["recorded"]), (0, &2.into()), "{words}");
+    // The other when it is on a bill.
+    decide(&debited, "reverse", reversal).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 1);
+    let (code, lines, words) = desk.ack().await;
+    assert_eq!((code, &lines[0]["recorded"]), (0, &1.into()), "{words}");
+    // A third is refused by somebody else's hand, and offered again.
+    let offered = issue(pool, 2, 0, 700).await;
+    drain(pool).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 1);
+    let no = json!({ "items": [{ "credit": offered, "answer": "refused", "code": "CLOSED" }] });
+    assert_eq!(desk.doors.post("/v1/billing/acks", &desk.token, "", &no).await.json()["recorded"], 1);
+    decide(&offered, "offer", json!({ "note": "The account was opened again." })).await;
+    assert_eq!(desk.pull().await.1[0]["booked"], 1);
+    let (code, lines, words) = desk.ack().await;
+    assert_eq!((code, &lines[0]["recorded"]), (0, &1.into()), "{words}");
+
+    let listed = desk.listed().await;
+    let said: Vec<(&str, &str)> = listed.iter().map(|(id, answer, _)| (id.as_str(), answer.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (&cancelled[..], "nothing"),
+            (&debited, "applied"),
+            (&cancelled, "cancelled"),
+            (&debited, "debited"),
+            (&offered, "nothing"),
+            (&offered, "applied"),
+        ]
+    );
+    let open = desk.doors.get("/v1/billing/unacknowledged", &desk.token).await.json();
+    assert_eq!(open["data"], json!([]), "all is answered");
+    let late = makegood::flows::watch_feed::watch_feed(pool, november(30), None).await.unwrap();
+    assert!(late.is_empty(), "{late:?}");
+    let report = desk.doors.get("/v1/billing/reconciliation", &finance).await.json();
+    let day = &report["data"][0];
+    assert_eq!(
+        (&day["issued"], &day["applied"], &day["taken_back"], &day["agrees"]),
+        (&3.into(), &1.into(), &2.into(), &true.into())
+    );
+    assert_eq!(day["applied_sum"]["amount"], "7.00", "what was debited stands on no bill any more");
+    books_hold(pool).await;
 }
 
 /// The blocks of a document that are a shell's.

@@ -110,8 +110,7 @@ impl Books {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join("books.ndjson");
         let named = || format!("cannot open {}", path.display());
-        let mut file =
-            File::options().read(true).append(true).create(true).open(&path).with_context(named)?;
+        let mut file = File::options().read(true).append(true).create(true).open(&path).with_context(named)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -310,7 +309,13 @@ pub fn decide(books: &Books, bill: &str, date: NaiveDate) -> anyhow::Result<(Vec
                     on_bill.insert(credit);
                 }
             }
-            ("issue" | "offer", None) => asking.entry(credit).or_default().push(item),
+            ("issue" | "offer", None) => {
+                // What is offered again takes the place of what was not answered.
+                for left_out in asking.remove(credit).unwrap_or_default() {
+                    answers.push(answer(left_out, Said::Nothing, None, date));
+                }
+                asking.entry(credit).or_default().push(item);
+            }
             ("cancel", None) => {
                 for left_out in asking.remove(credit).unwrap_or_default() {
                     answers.push(answer(left_out, Said::Nothing, None, date));
@@ -371,7 +376,8 @@ mod tests {
     }
 
     fn item(position: i64, op: &str, credit: &str) -> Item {
-        let body = json!({"id": credit, "bill_to": "A", "currency": "NZD", "gross": "25.00", "net": "21.74", "tax": "3.26"});
+        let body =
+            json!({"id": credit, "bill_to": "A", "currency": "NZD", "gross": "25.00", "net": "21.74", "tax": "3.26"});
         Item { position, id: format!("evt_{op}_{credit}"), op: op.to_owned(), credit: body }
     }
 
@@ -427,7 +433,8 @@ mod tests {
         let (answers, unknown) = decide(&books, "INV", day()).unwrap();
         assert!(unknown.is_empty());
         let said: BTreeMap<String, Said> = answers.iter().map(|one| (one.id.clone(), one.answer)).collect();
-        let expected = [("evt_cancel_a", Said::Cancelled), ("evt_issue_a", Said::Nothing), ("evt_issue_b", Said::Applied)];
+        let expected =
+            [("evt_cancel_a", Said::Cancelled), ("evt_issue_a", Said::Nothing), ("evt_issue_b", Said::Applied)];
         assert_eq!(said, expected.map(|(id, said)| (id.to_owned(), said)).into());
         books.decide(answers).unwrap();
         assert_eq!(decide(&books, "INV", day()).unwrap().0.len(), 0, "nothing is decided twice");
@@ -439,6 +446,12 @@ mod tests {
         let said: Vec<(&str, Said, Option<&str>)> =
             answers.iter().map(|one| (one.id.as_str(), one.answer, one.reference.as_deref())).collect();
         assert_eq!(said, [("evt_cancel_b", Said::Nothing, None), ("evt_debit_b", Said::Debited, Some("INV-A-5"))]);
+        books.decide(answers).unwrap();
+        // Refused elsewhere and offered again before these books said anything: one bill, for the offer.
+        books.book(1, "e", vec![item(7, "issue", "c"), item(8, "offer", "c")]).unwrap();
+        let (answers, _) = decide(&books, "INV", day()).unwrap();
+        let said: Vec<(&str, Said)> = answers.iter().map(|one| (one.id.as_str(), one.answer)).collect();
+        assert_eq!(said, [("evt_issue_c", Said::Nothing), ("evt_offer_c", Said::Applied)]);
     }
 
     #[test]

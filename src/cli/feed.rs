@@ -21,8 +21,10 @@ use crate::flows::sequence_feed::new_epoch;
 #[derive(Debug, Subcommand)]
 pub enum FeedCommand {
     /// Pull the feed into books of one's own, or as JSON lines on stdout
-    #[command(after_help = "Examples:\n  makegood feed pull --books books\n  makegood feed pull --after CURSOR > credits.ndjson\n\n\
-                            Exit codes: 0 ok, 1 failed (do it again), 4 not allowed, 5 the cursor is refused (docs/billing.md).")]
+    #[command(
+        after_help = "Examples:\n  makegood feed pull --books books\n  makegood feed pull --after CURSOR > credits.ndjson\n\n\
+                            Exit codes: 0 ok, 1 failed (do it again), 4 not allowed, 5 the cursor is refused (docs/billing.md)."
+    )]
     Pull(PullArgs),
     /// Put every credit that has no bill on one for each payer, and answer it
     Ack(AckArgs),
@@ -282,7 +284,12 @@ async fn ack_from(args: &AckArgs, folder: &Path) -> anyhow::Result<bool> {
     }
     println!("{}", serde_json::to_string(&totals)?);
     for item in &unknown {
-        eprintln!("{} {}: these books do not know what {:?} asks for; do it by hand", item.id, item.text("id"), item.op);
+        eprintln!(
+            "{} {}: these books do not know what {:?} asks for; do it by hand",
+            item.id,
+            item.text("id"),
+            item.op
+        );
     }
     let refused = totals.get("refused").copied().unwrap_or_default();
     if refused > 0 {
@@ -321,7 +328,8 @@ fn show_books(args: &BooksArgs) -> anyhow::Result<bool> {
             Some(Said::Cancelled) => "cancelled",
             Some(Said::Nothing) => "left_out",
         };
-        let gross: rust_decimal::Decimal = item.text("gross").parse().with_context(|| format!("gross of {}", item.id))?;
+        let gross: rust_decimal::Decimal =
+            item.text("gross").parse().with_context(|| format!("gross of {}", item.id))?;
         let sum = sums.entry((item.text("currency").to_owned(), place)).or_default();
         *sum = (sum.0 + 1, sum.1 + gross);
     }

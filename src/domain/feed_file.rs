@@ -149,7 +149,9 @@ impl FeedFile {
 }
 
 fn row(filled: &[(usize, String)]) -> [String; 22] {
-    std::array::from_fn(|at| filled.iter().find(|(place, _)| *place == at).map(|(_, text)| text.clone()).unwrap_or_default())
+    std::array::from_fn(|at| {
+        filled.iter().find(|(place, _)| *place == at).map(|(_, text)| text.clone()).unwrap_or_default()
+    })
 }
 
 /// What a spreadsheet takes for the beginning of a formula.
@@ -158,7 +160,8 @@ const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\0'];
 /// A cell of a CSV file: never a formula, never two cells.
 pub fn cell(text: &str) -> String {
     // An apostrophe before one is doubled, so that what is read back is what was written.
-    let is_marked = text.starts_with(FORMULA) || text.trim_start_matches('\'').starts_with(FORMULA) && text.starts_with('\'');
+    let is_marked =
+        text.starts_with(FORMULA) || text.trim_start_matches('\'').starts_with(FORMULA) && text.starts_with('\'');
     let mark = if is_marked { "'" } else { "" };
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{mark}{}\"", text.replace('"', "\"\""))
@@ -208,7 +211,11 @@ pub fn read_answers(bytes: &[u8]) -> Result<Vec<AnswerLine>, Refusal> {
     let Some(((_, header), lines)) = rows.split_first() else {
         return Err(refused(1, "", "the file is empty".to_owned()));
     };
-    let header = header.first().map(|first| first.trim_start_matches('\u{feff}')).into_iter().chain(header.iter().skip(1).map(String::as_str));
+    let header = header
+        .first()
+        .map(|first| first.trim_start_matches('\u{feff}'))
+        .into_iter()
+        .chain(header.iter().skip(1).map(String::as_str));
     if !header.eq(ANSWER_COLUMNS) {
         return Err(refused(1, "", format!("the first line is {}", ANSWER_COLUMNS.join(","))));
     }
@@ -234,8 +241,9 @@ pub fn read_answers(bytes: &[u8]) -> Result<Vec<AnswerLine>, Refusal> {
         }
         let cell = |at: usize| cells.get(at).filter(|text| !text.is_empty()).cloned();
         let answer = cell(1).unwrap_or_default();
-        let answer = AnswerKind::parse(&answer)
-            .ok_or_else(|| refused(*line, "answer", format!("{answer:?} is no answer: accepted, applied, returned or refused")))?;
+        let answer = AnswerKind::parse(&answer).ok_or_else(|| {
+            refused(*line, "answer", format!("{answer:?} is no answer: accepted, applied, returned or refused"))
+        })?;
         let date = cell(3)
             .map(|text| text.parse::<NaiveDate>())
             .transpose()
@@ -261,12 +269,20 @@ pub fn read_answers(bytes: &[u8]) -> Result<Vec<AnswerLine>, Refusal> {
     let count = answers.len().to_string();
     if said(1) != Some(&count) {
         let said = said(1).map_or("nothing", String::as_str);
-        return Err(refused(*at, "answer", format!("the trailer says {said} where {count} answers are: nothing was taken")));
+        return Err(refused(
+            *at,
+            "answer",
+            format!("the trailer says {said} where {count} answers are: nothing was taken"),
+        ));
     }
     for (sum, (column, at_cell)) in sums.iter().zip([("net", 4), ("tax", 5)]) {
         let is_said = said(at_cell).and_then(|text| rust_decimal::Decimal::from_str_exact(text).ok());
         if is_said != Some(*sum) {
-            return Err(refused(*at, column, format!("the trailer has to say the sum, which is {sum}: nothing was taken")));
+            return Err(refused(
+                *at,
+                column,
+                format!("the trailer has to say the sum, which is {sum}: nothing was taken"),
+            ));
         }
     }
     Ok(answers)

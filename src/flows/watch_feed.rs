@@ -94,7 +94,11 @@ pub async fn watch_feed(pool: &PgPool, now: Instant, asked: Option<NaiveDate>) -
     let pulled = feed_watch::not_pulled(&mut tx, feed::LANE, before(rules.not_pulled_seconds)).await?;
     let answered = feed_watch::not_answered(&mut tx, feed::LANE, before(rules.not_answered_seconds)).await?;
     let found = [
-        (AlarmKind::NotNumbered, numbered, "events are committed and have no number. Does `makegood serve` run, and what does its log say?"),
+        (
+            AlarmKind::NotNumbered,
+            numbered,
+            "events are committed and have no number. Does `makegood serve` run, and what does its log say?",
+        ),
         (AlarmKind::NotPulled, pulled, "items wait to be pulled. Does the billing system run, and is its token good?"),
         (
             AlarmKind::NotAnswered,

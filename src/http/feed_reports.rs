@@ -19,8 +19,7 @@ use crate::flows::watch_feed::{Alarm, watch_feed};
 use crate::store::feed_watch::{self, Reconciled};
 use crate::store::{Error, feed, money, operator, snapshot};
 
-const READS: [Role; 6] =
-    [Role::Billing, Role::Finance, Role::Auditor, Role::Supervisor, Role::Operations, Role::Admin];
+const READS: [Role; 6] = [Role::Billing, Role::Finance, Role::Auditor, Role::Supervisor, Role::Operations, Role::Admin];
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +104,8 @@ pub struct ReconciledDay {
 impl ReconciledDay {
     fn new(row: &Reconciled) -> Result<Self, Error> {
         let amount = |minor| money(minor, &row.currency, "credit.gross_minor");
-        let states = [row.unanswered, row.accepted, row.partly_applied, row.applied, row.returned, row.refused, row.taken_back];
+        let states =
+            [row.unanswered, row.accepted, row.partly_applied, row.applied, row.returned, row.refused, row.taken_back];
         let states: i64 = states.iter().sum();
         Ok(ReconciledDay {
             day: row.day,
@@ -180,9 +180,10 @@ pub async fn reconciliation(
 }
 
 fn as_csv(data: &[ReconciledDay]) -> String {
-    let mut text = "day,currency,issued,issued_sum,numbered,numbered_sum,waiting,waiting_sum,delivered,delivered_sum,unanswered,\
+    let mut text =
+        "day,currency,issued,issued_sum,numbered,numbered_sum,waiting,waiting_sum,delivered,delivered_sum,unanswered,\
                     accepted,partly_applied,applied,returned,refused,taken_back,applied_sum,agrees\r\n"
-        .to_owned();
+            .to_owned();
     for row in data {
         let cells = [
             row.day.to_string(),

@@ -323,16 +323,15 @@ pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: 
 
 /// The hash of the item at a position; none where there is no such item.
 pub async fn hash_at(conn: &mut PgConnection, lane: i16, pos: i64) -> Result<Option<Hash>, Error> {
-    let stored: Option<Vec<u8>> =
-        sqlx::query_scalar(
-            r"SELECT item.hash FROM feed_origin AS era
+    let stored: Option<Vec<u8>> = sqlx::query_scalar(
+        r"SELECT item.hash FROM feed_origin AS era
               JOIN feed AS item ON item.lane = $1 AND item.epoch = era.epoch AND item.pos = $2
               ORDER BY era.epoch DESC LIMIT 1",
-        )
-            .bind(lane)
-            .bind(pos)
-            .fetch_optional(conn)
-            .await?;
+    )
+    .bind(lane)
+    .bind(pos)
+    .fetch_optional(conn)
+    .await?;
     stored.map(|bytes| hash(bytes, "feed.hash")).transpose()
 }
 

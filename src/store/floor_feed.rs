@@ -22,12 +22,10 @@ pub async fn fill(owner: &PgPool, count: i64) -> Result<(), Error> {
     .bind(count)
     .execute(&mut *tx)
     .await?;
-    sqlx::query(
-        r"UPDATE lane_head SET feed_pos = $1, feed_hash = sha256(convert_to($1::text, 'UTF8')) WHERE lane = 0",
-    )
-    .bind(count)
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query(r"UPDATE lane_head SET feed_pos = $1, feed_hash = sha256(convert_to($1::text, 'UTF8')) WHERE lane = 0")
+        .bind(count)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     sqlx::raw_sql("VACUUM ANALYZE feed").execute(owner).await?;
     Ok(())

@@ -92,7 +92,8 @@ async fn every_hostile_call_of_billings_doors_gets_the_answer_that_its_row_state
     ]);
     let delivered = issue(pool, 0, 0, 2_500).await;
     drain(pool).await;
-    let cursor = doors.get("/v1/billing/feed", &tokens["billing"]).await.json()["next_cursor"].as_str().unwrap().to_owned();
+    let cursor =
+        doors.get("/v1/billing/feed", &tokens["billing"]).await.json()["next_cursor"].as_str().unwrap().to_owned();
     let undelivered = issue(pool, 1, 0, 2_500).await;
     drain(pool).await;
     let flipped = if cursor.as_bytes()[20] == b'A' { "B" } else { "A" };
@@ -146,7 +147,8 @@ async fn two_consumers(doors: &Doors, tokens: &BTreeMap<&str, String>, pool: &Pg
         let page = doors.get("/v1/billing/feed?limit=1000", token).await;
         assert_eq!(page.status.as_u16(), row.status, "{}", row.id);
         let page = page.json();
-        let pulled = page["data"].as_array().unwrap().iter().map(|item| item["credit"]["id"].as_str().unwrap().to_owned());
+        let pulled =
+            page["data"].as_array().unwrap().iter().map(|item| item["credit"]["id"].as_str().unwrap().to_owned());
         let items: Vec<Value> = pulled
             .filter(|id| ids.contains(id))
             .map(|id| json!({ "credit": id, "answer": "applied", "reference": "INV-1", "date": "2026-12-05" }))
@@ -156,6 +158,7 @@ async fn two_consumers(doors: &Doors, tokens: &BTreeMap<&str, String>, pool: &Pg
     };
     let (first, second) = tokio::join!(one(), one());
     assert_eq!((first.0 + second.0, first.1 + second.1), (20, 20), "{}", row.id);
-    let applied = count(pool, "SELECT count(*) FROM billing_answer WHERE kind = 'applied' AND reference = 'INV-1'").await;
+    let applied =
+        count(pool, "SELECT count(*) FROM billing_answer WHERE kind = 'applied' AND reference = 'INV-1'").await;
     assert_eq!(applied, 20, "{}: each once", row.id);
 }

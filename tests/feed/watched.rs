@@ -32,7 +32,13 @@ async fn kinds(pool: &PgPool, now: Instant) -> Vec<(AlarmKind, i64)> {
 }
 
 /// GET or POST with a header; the status and the text.
-async fn ask(doors: &Doors, token: &str, path: &str, with: (header::HeaderName, &str), body: Option<&str>) -> (u16, String) {
+async fn ask(
+    doors: &Doors,
+    token: &str,
+    path: &str,
+    with: (header::HeaderName, &str),
+    body: Option<&str>,
+) -> (u16, String) {
     let method = if body.is_some() { "POST" } else { "GET" };
     let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
     let request = request.header(with.0, with.1).body(Body::from(body.unwrap_or_default().to_owned())).unwrap();
@@ -152,7 +158,8 @@ async fn a_transaction_that_is_held_open_is_an_alarm_and_is_ended_and_nothing_of
         data_dir: Some(doors.folder.join("data")),
     };
     let opened = database::open(&args).await.unwrap();
-    let limit: String = sqlx::query_scalar("SHOW idle_in_transaction_session_timeout").fetch_one(&opened.pool).await.unwrap();
+    let limit: String =
+        sqlx::query_scalar("SHOW idle_in_transaction_session_timeout").fetch_one(&opened.pool).await.unwrap();
     assert_eq!(limit, "30s");
     opened.pool.close().await;
 }
@@ -187,7 +194,19 @@ async fn what_was_issued_is_accounted_for_by_day_and_currency() {
     let [day] = report["data"].as_array().unwrap().as_slice() else { panic!("{report}") };
     // Midnight in Greenwich is the same day in New Zealand.
     assert_eq!(day["day"], "2026-11-20");
-    let figures = ["issued", "numbered", "waiting", "delivered", "unanswered", "accepted", "partly_applied", "applied", "returned", "refused", "taken_back"];
+    let figures = [
+        "issued",
+        "numbered",
+        "waiting",
+        "delivered",
+        "unanswered",
+        "accepted",
+        "partly_applied",
+        "applied",
+        "returned",
+        "refused",
+        "taken_back",
+    ];
     assert_eq!(figures.map(|name| day[name].as_i64().unwrap()), [6, 5, 1, 4, 1, 1, 0, 1, 0, 1, 0], "{day}");
     let sums = ["issued_sum", "numbered_sum", "waiting_sum", "delivered_sum", "applied_sum"];
     assert_eq!(sums.map(|name| day[name]["amount"].as_str().unwrap()), ["115.00", "110.00", "5.00", "100.00", "25.00"]);
@@ -201,7 +220,9 @@ async fn what_was_issued_is_accounted_for_by_day_and_currency() {
     assert_eq!((&report["data"][0]["waiting"], &report["data"][0]["agrees"]), (&json!(0), &json!(false)));
     let none = doors.get("/v1/billing/reconciliation?to=2026-11-19", &finance).await.json();
     assert_eq!(none["data"], json!([]));
-    for wrong in ["from=2026-11-02&to=2026-11-01", "from=2020-01-01&to=2026-01-01", "from=yesterday", "to=%2B262142-12-31"] {
+    for wrong in
+        ["from=2026-11-02&to=2026-11-01", "from=2020-01-01&to=2026-01-01", "from=yesterday", "to=%2B262142-12-31"]
+    {
         let answer = doors.get(&format!("/v1/billing/reconciliation?{wrong}"), &finance).await;
         assert_eq!(answer.status, 422, "{wrong}: {}", answer.body);
     }
@@ -246,7 +267,8 @@ async fn the_feed_goes_out_as_a_file_and_answers_come_back_as_one() {
     assert_eq!((status, &said["recorded"]), (200, &json!(2)), "{said}");
     let (_, said) = ask(&doors, &token, "/v1/billing/acks", csv, Some(&answers)).await;
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["already"], 2);
-    let detail: String = sqlx::query_scalar("SELECT detail FROM billing_answer WHERE kind = 'refused'").fetch_one(pool).await.unwrap();
+    let detail: String =
+        sqlx::query_scalar("SELECT detail FROM billing_answer WHERE kind = 'refused'").fetch_one(pool).await.unwrap();
     assert_eq!(detail, "=HYPERLINK(1)", "read back without loss");
     books_hold(pool).await;
 }

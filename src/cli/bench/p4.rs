@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use super::served::Served;
 use super::{Bench, BenchArgs, Figure, Report, Target, Thousandths, median};
 use crate::domain::actor::Role;
-use crate::store::{floor_feed, feed};
+use crate::store::{feed, floor_feed};
 
 /// How many items a page has.
 const PAGE: u64 = 1_000;
@@ -34,7 +34,8 @@ struct Pulled {
 impl Puller {
     async fn page(&self, after: Option<&str>) -> anyhow::Result<Pulled> {
         let after = after.map(|cursor| format!("&after={cursor}")).unwrap_or_default();
-        let request = self.http.get(format!("{}/v1/billing/feed?limit={PAGE}{after}", self.at)).bearer_auth(&self.token);
+        let request =
+            self.http.get(format!("{}/v1/billing/feed?limit={PAGE}{after}", self.at)).bearer_auth(&self.token);
         let response = request.send().await?;
         let status = response.status();
         let text = response.text().await?;
@@ -74,8 +75,11 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     let served = Served::start().await?;
     let owner = served.owner()?;
     // The service has opened its epoch by then, or this page does it.
-    let puller =
-        Puller { http: reqwest::Client::new(), at: served.url().to_owned(), token: served.machine(Role::Billing).await? };
+    let puller = Puller {
+        http: reqwest::Client::new(),
+        at: served.url().to_owned(),
+        token: served.machine(Role::Billing).await?,
+    };
     puller.page(None).await?;
     floor_feed::fill(owner, i64::try_from(count)?).await?;
     let (mut ours, mut least) = (Vec::new(), Vec::new());
