@@ -282,6 +282,7 @@ impl Course {
             DeedKind::Reversed | DeedKind::Expired => {
                 let is_reversal = deed.kind == DeedKind::Reversed;
                 self.taken_back = Some(if is_reversal { TakenBack::Reversed } else { TakenBack::Expired });
+                self.kept = Amounts::zero(self.issued.gross.currency());
                 self.is_cancel_pending = deed.is_cancel;
             }
             DeedKind::WrittenOff => self.cancelled = self.cancelled.plus(deed.amounts)?,

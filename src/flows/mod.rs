@@ -20,6 +20,7 @@ pub mod assess_period;
 pub mod confirm_outage;
 pub mod decide_difference;
 mod effect;
+pub mod expire_goodwill;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
