@@ -17,6 +17,7 @@ use crate::domain::ids::{CreditId, DifferenceId};
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::courses::{self, NewDeed};
 use crate::store::credits::{self, Credit, Entry};
 use crate::store::differences::{Decided, Listed};
@@ -56,9 +57,11 @@ pub async fn decide_difference(
     request.decision.fits(kind.unwrap_or(DifferenceKind::NotKnown), &listed.blockers)?;
     let decided = Decided { decision: request.decision, reason: reason.to_owned(), at: now, by: actor.key() };
     lock_account(tx, listed.account).await?;
+    failpoint::reach("decide.before_decision").await;
     if !differences::decide(tx, listed.account, id, &decided).await? {
         return Err(Refusal::new(Code::WrongState, "This difference is decided already.").into());
     }
+    failpoint::reach("decide.after_decision").await;
     let on = operator::get(tx).await?.zone.local(now).date_naive();
     match request.decision {
         Decision::FurtherCredit => {}
@@ -69,6 +72,7 @@ pub async fn decide_difference(
     let (action, subject) = ("difference.decide", id.to_string());
     let entry = audit::Entry { account: listed.account, actor, action, subject: &subject, detail, at: now };
     audit::record(tx, &entry).await?;
+    failpoint::reach("decide.after_audit").await;
     once.finish(201, &json!({ "difference": id, "decision": decided.decision, "reason": decided.reason, "at": now }))
         .await
 }

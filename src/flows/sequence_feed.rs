@@ -9,11 +9,12 @@ use crate::domain::chain::{Hash, link};
 use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::feed::{Head, Item, Waiting};
 use crate::store::{Error, Tx, books, feed};
 
 /// How many events one transaction numbers.
-const BATCH: i64 = 2_000;
+const BATCH: i64 = 5_000;
 
 /// Numbers what waits in `lane`, up to a batch, and says how many events that were. Nothing where somebody else is at it.
 pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usize, Error> {
@@ -29,11 +30,16 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
         tx.commit().await?;
         return Ok(0);
     }
+    failpoint::reach("sequence.after_take").await;
     chain(&mut tx, &mut head, &waiting).await?;
+    failpoint::reach("sequence.after_chain").await;
     let items = number(&mut head, &waiting);
     feed::insert_items(&mut tx, &head, &items, now).await?;
+    failpoint::reach("sequence.after_items").await;
     feed::save_head(&mut tx, &head).await?;
+    failpoint::reach("sequence.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("sequence.after_commit").await;
     Ok(waiting.len())
 }
 

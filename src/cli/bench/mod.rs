@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 mod generate;
 mod p1_core;
+mod p2;
 mod p5;
 mod served;
 mod world;
@@ -26,7 +27,7 @@ pub struct BenchArgs {
     /// Only this one.
     #[arg(long, value_name = "NAME")]
     only: Option<Bench>,
-    /// How many mailboxes.
+    /// How many mailboxes, or credits.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     size: u32,
     /// How often ours and its floor are measured, in turn; the median counts.
@@ -42,6 +43,10 @@ pub struct BenchArgs {
 enum Bench {
     /// Downtime, uptime and credit of a month for every mailbox and account, in memory, on one thread
     P1Core,
+    /// An approved run becomes credits with all that belongs to them, and its credits are numbered
+    P2CreditRun,
+    /// A run ten times as large, by a service of its own, and how much memory that takes
+    P2Scale,
     /// A file of placements over HTTP into an empty table, and then a day's moves
     P5Load,
     /// How much memory the service takes for a file of placements that is made as it is sent; over 128 MiB is a failure
@@ -74,14 +79,17 @@ enum Target {
     Ours(u64),
     /// The ratio.
     Ratio(u64),
+    /// The ratio, in thousandths.
+    RatioThousandths(u64),
 }
 
 impl Target {
-    /// Which of the figure's values it is about, and the most that it may be.
-    fn said(self) -> (&'static str, u64) {
+    /// Which of the figure's values it is about, and the most that it may be, as digits.
+    fn said(self) -> (&'static str, String) {
         match self {
-            Target::Ours(most) => ("ours", most),
-            Target::Ratio(most) => ("ratio", most),
+            Target::Ours(most) => ("ours", most.to_string()),
+            Target::Ratio(most) => ("ratio", most.to_string()),
+            Target::RatioThousandths(most) => ("ratio", Thousandths(most.into()).to_string()),
         }
     }
 }
@@ -119,6 +127,8 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for bench in chosen {
         reports.push(match bench {
             Bench::P1Core => p1_core::run(args)?,
+            Bench::P2CreditRun => p2::run(args).await?,
+            Bench::P2Scale => p2::scale(args).await?,
             Bench::P5Load => p5::load(args).await?,
             Bench::P5Memory => p5::memory(args).await?,
         });
@@ -161,7 +171,7 @@ fn as_json(reports: &[Report]) -> anyhow::Result<Value> {
                 "floor": number(figure.floor)?,
                 "unit": figure.unit,
                 "ratio": number(figure.ratio())?,
-                "target": figure.target.said().1,
+                "target": serde_json::from_str::<Value>(&figure.target.said().1)?,
                 "target_of": figure.target.said().0,
             }));
         }

@@ -16,6 +16,7 @@ use super::visitor::{READS_RUNS, Visitor};
 use super::{fmt, sum};
 use crate::domain::actor::Role;
 use crate::domain::claim::State as ClaimState;
+use crate::domain::goodwill::Subject;
 use crate::domain::ids::{AccountId, CreditRunId};
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
@@ -23,7 +24,7 @@ use crate::domain::time::DAY;
 use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use crate::http::App;
 use crate::store::runs::{Run, RunState, Tally};
-use crate::store::{Error, accounts, claims, run_reports, runs, terms};
+use crate::store::{Error, accounts, claims, goodwill, run_reports, runs, terms, windows};
 
 /// What waits for a second person, and the newest runs.
 pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, PageError> {
@@ -53,7 +54,7 @@ pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, 
         .map(|run| RunRow {
             reference: name(run),
             href: format!("/staff/approvals/{}", run.id),
-            what: format!("{}, promises of all plans", fmt::month(run.period)),
+            what: what(run),
             accounts: count(run.credits),
             total: fmt::money(run.total),
             by: run.proposed_by_name.clone(),
@@ -75,12 +76,21 @@ fn name(run: &Run) -> String {
     format!("CR-{}-{id}", run.period)
 }
 
+/// What it gives for, in words.
+fn what(run: &Run) -> String {
+    match &run.goodwill {
+        None => format!("{}, promises of all plans", fmt::month(run.period)),
+        Some((subject, _)) => format!("Goodwill for {}", subject.words()),
+    }
+}
+
 fn count(number: i64) -> String {
     fmt::count(u64::try_from(number).unwrap_or(0))
 }
 
 fn state(visitor: &Visitor, run: &Run) -> String {
     match run.state {
+        RunState::Proposed if run.replaced_by.is_some() => "Replaced by a newer plan".to_owned(),
         RunState::Proposed if visitor.now >= run.expires_at => "Expired".to_owned(),
         RunState::Proposed => {
             format!("Proposed, expires in {}", fmt::span(run.expires_at.micros() - visitor.now.micros()))
@@ -179,20 +189,35 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         figures: run_reports::figures(conn, &run).await?,
         hours: run_reports::by_hours(conn, &run).await?,
         held: run_reports::held(conn, &run).await?,
-        changed: runs::changed_since(
-            conn,
-            run.recorded_as_of,
-            run.period,
-            whole.start().plus(-DAY),
-            whole.end().plus(DAY),
-        )
-        .await?,
+        changed: match &run.goodwill {
+            None => {
+                let (start, end) = (whole.start().plus(-DAY), whole.end().plus(DAY));
+                runs::changed_since(conn, run.recorded_as_of, run.period, start, end).await?
+            }
+            Some((subject, _)) => goodwill_changed(conn, &run, subject, visitor).await?,
+        },
         names: names.into_values().map(|one| (one.id, format!("{}, {}", one.reference, one.name))).collect(),
         run,
         plans,
         largest,
         promises,
     })
+}
+
+/// What goodwill rests on and was recorded since.
+async fn goodwill_changed(
+    conn: &mut PgConnection,
+    run: &Run,
+    subject: &Subject,
+    visitor: &Visitor,
+) -> Result<Vec<(&'static str, i64)>, PageError> {
+    let windows: Vec<uuid::Uuid> = match subject {
+        Subject::Incident(name) => {
+            windows::of_incident(conn, name).await?.into_iter().map(|one| one.window.id.0).collect()
+        }
+        Subject::Window(id) => vec![id.0],
+    };
+    Ok(goodwill::changed_since(conn, &windows, run.recorded_as_of, visitor.now).await?)
 }
 
 fn money(minor: i64, loaded: &Loaded) -> Result<String, PageError> {
@@ -208,7 +233,10 @@ fn fill(
     problems: Problems,
 ) -> Result<RunPage, PageError> {
     let (run, tally) = (&loaded.run, &loaded.tally);
-    let heading = format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period));
+    let heading = match &run.goodwill {
+        None => format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period)),
+        Some((subject, _)) => format!("Give {} accounts goodwill for {}", count(tally.credited), subject.words()),
+    };
     let mut shell = visitor.shell(&heading, "/staff/approvals");
     shell.has_problem = !problems.is_empty();
     let proposed = fmt::stamp(run.proposed_at, visitor.operator.zone, super::fmt::Reader::Staff);
@@ -305,6 +333,10 @@ fn held_reason(reason: &str) -> String {
         "history_missing" => "What was credited before is not known".to_owned(),
         "calendar_missing" => "A holiday calendar is missing".to_owned(),
         "subscription_changed" => "The plan changed in the month".to_owned(),
+        "class_unknown" => "No class is of the customer's plan".to_owned(),
+        "area_unknown" => "No area is of the mailbox's place".to_owned(),
+        "account_closed" => "The account is closed".to_owned(),
+        "other_currency" => "The account is in another currency".to_owned(),
         other => other.replace('_', " "),
     }
 }
@@ -392,6 +424,10 @@ fn side(
             let total = fmt::money(run.total);
             RunSide::Done { text: format!("{credits} credits posted, {total}. {by} approved it."), links: Vec::new() }
         }
+        RunState::Proposed if run.replaced_by.is_some() => RunSide::Stale {
+            text: "A newer plan stands in its place. Nothing was credited by this one.".to_owned(),
+            again: None,
+        },
         RunState::Proposed if visitor.now >= run.expires_at => RunSide::Stale {
             text: format!("{} proposed it, and nobody approved it in time. Nothing was credited.", run.proposed_by_name),
             again: None,
