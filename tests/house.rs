@@ -27,7 +27,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
 ];
 
 /// The longest file of a room, in lines outside its tests, where that is over [`LONG`]. These numbers only go down.
-const LONGEST: [(&str, usize); 1] = [("http", 1232)];
+const LONGEST: [(&str, usize); 1] = [("http", 1214)];
 const LONG: usize = 600;
 
 /// Crates that do I/O or wait: nothing for `domain`.

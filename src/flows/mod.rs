@@ -22,6 +22,7 @@ pub mod confirm_outage;
 pub mod decide_difference;
 mod effect;
 pub mod erase_account;
+pub mod expire_goodwill;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;

@@ -236,13 +236,15 @@ fn take_back(
         no
     };
     let first = deed(kind, plan.whole, plan.cancel.map(|_| "cancel"));
-    let postings = match plan.write_off {
+    let mut postings = match plan.write_off {
         Some((place, amounts)) => {
             deed(DeedKind::WrittenOff, amounts, None);
             books::written_off(place.code(), parts(credit, amounts))
         }
         None => Vec::new(),
     };
+    // What an over-payment had moved to OVERCREDIT goes back to where the credit was written against.
+    postings.extend(books::unkept(parts(credit, course.kept)));
     let item = plan.cancel.map(|amounts| ("cancel", item_body(credit, addressee, amounts, first, order)));
     entries.push(Entry {
         postings,

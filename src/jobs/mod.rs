@@ -18,6 +18,7 @@ use crate::store::{Error, feed, runs};
 pub mod alarms;
 mod ask;
 pub mod checkpoints;
+mod expiry;
 mod silences;
 mod spool;
 
@@ -32,6 +33,7 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
         silences::run(app.clone(), stop.clone()),
         spool::run(app.clone(), stop.clone()),
         alarms::run(app.clone(), stop.clone()),
+        expiry::run(app.clone(), stop.clone()),
         ask::run(app, stop)
     );
 }

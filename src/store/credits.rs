@@ -339,6 +339,28 @@ pub async fn find_many(conn: &mut PgConnection, accounts: &[Uuid], credits: &[Uu
     rows.into_iter().map(Row::credit).collect()
 }
 
+/// The contract credits of a subscription for the service period that begins on this day, the newest first.
+pub async fn of_period(
+    conn: &mut PgConnection,
+    account: AccountId,
+    subscription: SubscriptionId,
+    service_from: NaiveDate,
+) -> Result<Vec<Credit>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
+                 tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
+                 issued_by, approved_by, against
+          FROM credit WHERE account_id = $1 AND road = 'contract' AND subscription_id = $2 AND service_from = $3
+          ORDER BY generation DESC",
+    )
+    .bind(account.0)
+    .bind(subscription.0)
+    .bind(service_from)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Row::credit).collect()
+}
+
 /// What was credited for one cause: how often, and how much in all, in minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Given {
