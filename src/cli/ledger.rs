@@ -11,6 +11,7 @@ use sqlx::PgPool;
 
 use super::administrator;
 use super::database::{self, DatabaseArgs};
+use super::verify_ledger::{self, CheckpointArgs, VerifyArgs};
 use crate::clock::Clock;
 use crate::domain::chart::Chart;
 use crate::domain::export::{Format, Writer};
@@ -22,6 +23,10 @@ use crate::store::{chart, journals, ledger, snapshot};
 pub enum LedgerCommand {
     /// Write the books as a file for another program, or a journal batch as it was made.
     Export(ExportArgs),
+    /// Verify the chain: in the database, or in an export without one. Exit code 6 where it does not hold.
+    Verify(VerifyArgs),
+    /// Sign where the chain stands, at the end of a file that can leave the machine.
+    Checkpoint(CheckpointArgs),
     /// Record the chart: accounts of your general ledger, reason codes and tax rules (assets/books.yaml is an example).
     Chart(ChartArgs),
 }
@@ -48,6 +53,8 @@ pub enum ExportFormat {
     Csv,
     Hledger,
     Beancount,
+    /// Every chained row with its link, as JSON lines, for `ledger verify --export`.
+    Chain,
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +68,8 @@ pub struct ChartArgs {
 pub async fn run(command: &LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Export(args) => export(args).await?,
+        LedgerCommand::Verify(args) => return verify_ledger::verify(args).await,
+        LedgerCommand::Checkpoint(args) => return verify_ledger::checkpoint(args).await,
         LedgerCommand::Chart(args) => record_chart(args).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -111,6 +120,10 @@ async fn export_to(args: &ExportArgs, pool: &PgPool, out: &mut impl Write) -> an
             ExportFormat::Csv => Format::Csv,
             ExportFormat::Hledger => Format::Hledger,
             ExportFormat::Beancount => Format::Beancount,
+            ExportFormat::Chain if args.period.is_some() => {
+                anyhow::bail!("the chain is exported as a whole: leave --period out")
+            }
+            ExportFormat::Chain => return verify_ledger::export_chain(pool, out).await,
         };
         let count = write_books(pool, format, args.period, out).await?;
         eprintln!("{count} transfers");

@@ -157,6 +157,11 @@ pub fn kept(parts: Parts) -> Vec<Posting> {
     lines([(Code::Overcredit, parts.reason, parts.net)])
 }
 
+/// What was kept is taken back after all: the mirror of [`kept`].
+pub fn unkept(parts: Parts) -> Vec<Posting> {
+    kept(parts).into_iter().map(mirrored).collect()
+}
+
 /// Billing's tax is `difference` more than ours, or less where it is negative: the cents go to ROUNDING.
 pub fn rounded(difference: Money) -> Result<Vec<Posting>, MoneyError> {
     let less = Money::zero(difference.currency()).minus(difference)?;

@@ -17,6 +17,7 @@ use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::tax::TaxRule;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::{Addressee, Credit, Entry};
 use crate::store::runs::{Run, RunBatch, RunItem, RunState};
 use crate::store::{Error, Tx, accounting, audit, chart, credits, mass_credits, operator, runs};
@@ -51,9 +52,13 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     let Some(batch) = runs::take_batch(&mut tx, id).await? else {
         return finish(tx, id, now).await;
     };
+    failpoint::reach("apply_run.before_issue").await;
     let issued = issue_batch(&mut tx, &run, &batch, now).await?;
+    failpoint::reach("apply_run.after_issue").await;
     runs::end_batch(&mut tx, id, batch.no, now).await?;
+    failpoint::reach("apply_run.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("apply_run.after_commit").await;
     Ok(Step::Issued(issued))
 }
 
@@ -79,7 +84,9 @@ async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> 
             .ok_or_else(|| Error::Corrupt(format!("account has no row for {}", item.account)))?;
         all.push(credit(run, item, addressee, &booking, now)?);
     }
+    failpoint::reach("apply_run.before_credits").await;
     let new: HashSet<CreditId> = mass_credits::insert_new(tx, &all).await?;
+    failpoint::reach("apply_run.after_credits").await;
     let mut entries: Vec<Entry> = Vec::with_capacity(new.len());
     let mut all = all.into_iter().peekable();
     while let Some(credit) = all.next() {
@@ -102,13 +109,16 @@ async fn finish(mut tx: Tx, id: CreditRunId, now: Instant) -> Result<Step, Error
         return Ok(Step::Busy);
     }
     end_run(&mut tx, run, now).await?;
+    failpoint::reach("apply_run.before_end").await;
     tx.commit().await?;
     Ok(Step::Done)
 }
 
 async fn end_run(tx: &mut Tx, run: Run, now: Instant) -> Result<(), Error> {
     let applied = Run { state: RunState::Applied, applied_at: Some(now), ..run };
+    failpoint::reach("apply_run.before_finish").await;
     runs::save(tx, &applied).await?;
+    failpoint::reach("apply_run.after_finish").await;
     audit::record(
         tx,
         &audit::Entry {

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use crate::domain::accounting::effective;
 use crate::domain::books::{self, Parts};
 use crate::domain::feed::credit_name;
+use crate::failpoint;
 use crate::store::credits::{self, Addressee, Credit, Entry};
 use crate::store::{Error, accounting};
 
@@ -22,11 +23,14 @@ pub struct ToIssue {
 /// Issues what was not issued before and says how many that were.
 pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usize, Error> {
     let accounts: Vec<uuid::Uuid> = wanted.iter().map(|one| one.credit.account.0).collect();
+    failpoint::reach("issue.before_lock").await;
     credits::lock_accounts(conn, &accounts).await?;
     let open_from = accounting::open_from(conn).await?;
+    failpoint::reach("issue.before_credits").await;
     let wanted: Vec<ToIssue> = wanted.iter().map(|one| dated(one, open_from)).collect();
     let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
     let new = credits::insert_new(conn, &all).await?;
+    failpoint::reach("issue.after_credits").await;
     let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
     credits::post(conn, &entries).await?;
     Ok(entries.len())

@@ -11,6 +11,7 @@ use crate::domain::ids::{AccountId, ClaimId};
 use crate::domain::money::MoneyError;
 use crate::domain::operator::Operator;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::Credit;
 use crate::store::{Error, audit, chart, claims, credits, lock_account, operator};
 
@@ -44,11 +45,14 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
     let addressee = credits::addressee(&mut tx, account).await?;
     let (_, chart) = chart::newest(&mut tx).await?;
     let credit = credit(&claim, &decision, &operator, &chart, now)?;
+    failpoint::reach("post_claim.before_issue").await;
     issue_in(&mut tx, &[ToIssue { credit, addressee, claim_reference: Some(claim.reference.clone()) }]).await?;
+    failpoint::reach("post_claim.after_issue").await;
     let before = claim.version;
     let posted =
         Claim { version: before + 1, decision: Some(Decision { posted_at: Some(now), ..decision.clone() }), ..claim };
     claims::save(&mut tx, &posted, before).await?;
+    failpoint::reach("post_claim.after_save").await;
     let poster = super::system_actor("posting");
     claims::record(&mut tx, &posted, "post", &poster, Some(decision.opinion.amount), now).await?;
     audit::record(
@@ -63,7 +67,9 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
         },
     )
     .await?;
+    failpoint::reach("post_claim.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("post_claim.after_commit").await;
     Ok(true)
 }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::{App, Caller, Problem, Query};
 use crate::domain::actor::Role;
 use crate::domain::money::Money;
+use crate::domain::proof::What;
 use crate::domain::time::Instant;
 use crate::flows::verify_books::verify_books;
 use crate::store::{Error, books, chart, snapshot};
@@ -144,11 +145,26 @@ pub struct ChainVerified {
     pub checked: i64,
     /// The last entry's hash: publish it, and nobody can change what came before.
     pub head: String,
-    /// The first entry that is wrong, in words.
+    /// The first thing that is wrong, in words.
     pub broken: Option<String>,
+    /// What is wrong: what, where and what to do. A hundred at most.
+    pub findings: Vec<ChainFinding>,
+    /// How many findings there are in all.
+    pub finding_count: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChainFinding {
+    pub what: What,
+    pub words: String,
 }
 
 /// Verify the chain
+///
+/// Every entry against the row that it is of and against the one before it, rows that stand in no chain, and the control totals.
+/// That the whole chain was not written anew shows against a checkpoint, which the database's owner cannot reach:
+/// `makegood ledger verify --checkpoint FILE`.
 #[utoipa::path(
     get, path = "/v1/ledger/verify", operation_id = "verify_ledger", tag = "ledger",
     responses((status = 200, description = "Whether every row stands where it stood", body = ChainVerified))
@@ -161,5 +177,12 @@ pub async fn verify(State(app): State<App>, caller: Caller) -> Result<axum::Json
         checked: found.checked,
         head: hex::encode(found.head),
         broken: found.broken,
+        finding_count: found.findings.count,
+        findings: found
+            .findings
+            .first
+            .into_iter()
+            .map(|finding| ChainFinding { what: finding.what, words: finding.words })
+            .collect(),
     }))
 }

@@ -20,6 +20,7 @@ use crate::sources::signature::Secrets;
 use crate::store::spool::Spool;
 
 pub mod assessments;
+pub mod audit;
 pub mod auth;
 pub mod batches;
 pub mod billing;

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
+    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
     directory, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
@@ -102,6 +102,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
+        .routes(routes!(audit::list))
         .routes(routes!(finance::transfers))
         .routes(routes!(finance::periods, finance::close))
         // The systems that know the customers.
@@ -137,8 +138,9 @@ pub fn router(app: App) -> Router {
         .merge(super::pages::pages(&app))
         .fallback(super::pages::errors::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .with_state(app.clone())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app, super::observe::audited))
         .layer(middleware::from_fn(super::observe::requests))
         .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))

@@ -16,6 +16,8 @@ use crate::http::App;
 use crate::store::{Error, feed, runs};
 
 mod ask;
+pub mod checkpoints;
+mod expiry;
 mod silences;
 mod spool;
 
@@ -29,6 +31,7 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
         turns(app.clone(), stop.clone()),
         silences::run(app.clone(), stop.clone()),
         spool::run(app.clone(), stop.clone()),
+        expiry::run(app.clone(), stop.clone()),
         ask::run(app, stop)
     );
 }

@@ -8,13 +8,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
-use super::{Error, accounting, money};
+use super::{Error, accounting, audit, money};
 use crate::domain::accounting::effective;
 use crate::domain::books::{Code, Posting};
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
 use crate::domain::money::Money;
 use crate::domain::time::Instant;
+use crate::failpoint;
 
 /// A credit as it is issued.
 #[derive(Clone, Debug)]
@@ -172,10 +173,14 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     if entries.is_empty() {
         return Ok(());
     }
+    failpoint::reach("post.before_heads").await;
     let first = advance_heads(conn, entries).await?;
+    failpoint::reach("post.after_heads").await;
     let open_from = accounting::open_from(conn).await?;
     let transfers = insert_transfers(conn, entries, open_from).await?;
+    failpoint::reach("post.after_transfers").await;
     let audits = insert_audits(conn, entries).await?;
+    failpoint::reach("post.after_audits").await;
     let mut next = first;
     let mut sequence = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -211,6 +216,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     .bind(entries.iter().map(|entry| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
+    failpoint::reach("post.after_outbox").await;
     Ok(())
 }
 
@@ -281,9 +287,14 @@ async fn insert_transfers(
 
 async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Uuid>, Error> {
     let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let context = match entries.first() {
+        Some(first) => audit::context(conn, first.recorded_at).await?,
+        None => None,
+    };
     sqlx::query(
-        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail)
-          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[])",
+        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail, context)
+          SELECT row.*, $8::jsonb
+          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[]) AS row",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
     .bind(&ids)
@@ -292,6 +303,7 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.document.to_string()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.detail.clone()).collect::<Vec<_>>())
+    .bind(context)
     .execute(conn)
     .await?;
     Ok(ids)
@@ -322,6 +334,28 @@ pub async fn find_many(conn: &mut PgConnection, accounts: &[Uuid], credits: &[Uu
     )
     .bind(accounts)
     .bind(credits)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Row::credit).collect()
+}
+
+/// The contract credits of a subscription for the service period that begins on this day, the newest first.
+pub async fn of_period(
+    conn: &mut PgConnection,
+    account: AccountId,
+    subscription: SubscriptionId,
+    service_from: NaiveDate,
+) -> Result<Vec<Credit>, Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
+                 tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
+                 issued_by, approved_by, against
+          FROM credit WHERE account_id = $1 AND road = 'contract' AND subscription_id = $2 AND service_from = $3
+          ORDER BY generation DESC",
+    )
+    .bind(account.0)
+    .bind(subscription.0)
+    .bind(service_from)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Row::credit).collect()

@@ -12,6 +12,7 @@ use super::credits::{Credit, Entry};
 use super::{Error, accounting, copy};
 use crate::domain::accounting::effective;
 use crate::domain::ids::{AccountId, CreditId, TransferId, event_id, lane};
+use crate::failpoint;
 
 /// How many bytes are sent at once.
 const PIECE: usize = 256 * 1024;
@@ -90,8 +91,11 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
         return Ok(());
     }
     let open_from = accounting::open_from(conn).await?;
+    failpoint::reach("mass_post.before_transfers").await;
     copy_transfers(conn, entries, open_from).await?;
+    failpoint::reach("mass_post.after_transfers").await;
     let audits = copy_audits(conn, entries).await?;
+    failpoint::reach("mass_post.after_audits").await;
     let mut sending = Sending::begin(
         conn.copy_in_raw(
             r"COPY outbox (account_id, event_id, lane, account_seq, transfer_ids, audit_ids, credit_id, op, body, created_at)
@@ -122,6 +126,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
         sending.flush().await?;
     }
     sending.end().await?;
+    failpoint::reach("mass_post.after_outbox").await;
     let (accounts, counts): (Vec<Uuid>, Vec<i64>) = heads.into_iter().map(|(account, seq)| (account.0, seq)).unzip();
     sqlx::query(
         r"UPDATE account_head SET seq = counted.seq FROM unnest($1::uuid[], $2::bigint[]) AS counted (account_id, seq)
@@ -131,6 +136,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
     .bind(counts)
     .execute(conn)
     .await?;
+    failpoint::reach("mass_post.after_heads").await;
     Ok(())
 }
 
