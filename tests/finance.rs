@@ -668,6 +668,17 @@ async fn a_journal_batch_stays_as_it_was_made_and_what_comes_later_stands_in_the
     let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&file.body));
     assert_eq!(first["sha256"], hash);
 
+    // At a terminal: the same bytes, and a chart that cannot be worked with is refused with the place.
+    let path = saved("journal.csv", "");
+    program(&world, &["export", "--journal", "1", "--out", path.to_str().unwrap()]).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), file.body);
+    let csv = program(&world, &["export", "--format", "csv", "--period", "2026-10"]).unwrap();
+    assert_eq!(csv, exported(pool, Format::Csv, Some("2026-10")).await);
+    assert!(program(&world, &["export", "--journal", "9"]).unwrap_err().contains("no journal batch 9"));
+    std::fs::write(&path, CHART.replace("gl: \"4810\"", "gl: \"=1+1\"")).unwrap();
+    assert!(program(&world, &["chart", path.to_str().unwrap()]).unwrap_err().contains("/accounts/SLA/gl: "));
+    std::fs::remove_file(&path).unwrap();
+
     // Later postings, another chart; eight ask at once, for two periods.
     chart(pool, &CHART.replace("4810", "4899"), november(22)).await;
     let mut late = goodwill(5, 4, 999, november(22));
@@ -704,6 +715,19 @@ async fn a_journal_batch_stays_as_it_was_made_and_what_comes_later_stands_in_the
     assert_eq!(doors.get("/v1/ledger/journals/4", &token).await.status, 404);
     assert_eq!(doors.post("/v1/ledger/journals", &token, "k", &json!({ "period": "2026-10" })).await.status, 403);
     assert_eq!(verify_books(pool).await.unwrap().broken, None);
+}
+
+/// What `makegood ledger` prints, or says on stderr where it fails.
+fn program(world: &World, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(support::PROGRAM)
+        .arg("ledger")
+        .args(arguments)
+        .env("DATABASE_URL", &world.database.url_app)
+        .env("MAKEGOOD_DATA_DIR", env!("CARGO_TARGET_TMPDIR"))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// The `line` rows of a batch's file; its `total` rows are held to them.
