@@ -13,7 +13,7 @@ pub const SAID: &str = "fail point reached: ";
 pub const BUILT_IN: bool = cfg!(any(debug_assertions, feature = "failpoints"));
 
 /// Every point there is. `tests/house.rs` compares the list with the tree.
-pub const ALL: [&str; 58] = [
+pub const ALL: [&str; 57] = [
     "once.after_begin",
     "once.before_keep",
     "once.before_commit",
@@ -42,7 +42,6 @@ pub const ALL: [&str; 58] = [
     "mass_post.after_transfers",
     "mass_post.after_audits",
     "mass_post.after_outbox",
-    "mass_post.after_heads",
     "issue.before_lock",
     "issue.before_credits",
     "issue.after_credits",

@@ -65,13 +65,14 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
 
 /// Issues, or takes back, what the lines of a batch say.
 async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> Result<usize, Error> {
+    mass_credits::look_up_by_key(tx).await?;
     let items = runs::credits_of(tx, run.id, batch).await?;
     let operator = operator::get(tx).await?;
     if let Some(takes) = &run.takes_back {
         return reverse_batch(tx, run, takes, &items, &operator, now).await;
     }
     let accounts: Vec<Uuid> = items.iter().map(|item| item.account.0).collect();
-    let heads = mass_credits::lock_heads(tx, &accounts).await?;
+    let heads = mass_credits::count_heads_up(tx, &accounts).await?;
     let open_from = accounting::open_from(tx).await?;
     let (_, chart) = chart::newest(tx).await?;
     let reason = if run.goodwill.is_none() { REASON } else { GOODWILL };
