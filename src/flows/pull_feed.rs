@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use super::sequence_feed::check_origin;
 use crate::domain::feed::{Cursor, item_name, stale_cursor};
 use crate::domain::time::Instant;
-use crate::store::feed::{Head, Told};
+use crate::store::feed::{Head, Standing, Told};
 use crate::store::{Error, Tx, feed};
 
 /// One page. The same cursor and limit give the same bytes for good once the page is full, within an epoch.
@@ -98,12 +98,12 @@ pub async fn pull(
 ) -> Result<Pulled, Error> {
     let asked = after.map(Cursor::parse).transpose()?;
     let mut tx = pool.begin().await?;
-    let head = check_origin(&mut tx, feed::LANE, now).await?;
+    let Standing { head, epochs, .. } = check_origin(&mut tx, feed::LANE, now).await?;
     let start = match asked {
         Some(cursor) => check_cursor(&mut tx, &head, cursor, consumer).await?,
         None => Cursor::at(head.epoch, 0, &[0; 32], consumer),
     };
-    let items = feed::told_after(&mut tx, feed::LANE, start.pos, limit).await?;
+    let items = feed::told_after(&mut tx, feed::LANE, &epochs, start.pos, limit).await?;
     // Not whether there is another item by now: that would change the bytes of a page that was served.
     let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
     let next = match items.last() {

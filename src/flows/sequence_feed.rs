@@ -61,7 +61,7 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
 
 /// Where the lane stands. Refuses to go on where the database is not the one that the epoch was opened on: a backup was restored,
 /// or another server took over. Positions that consumers know may be given out again there, so a person opens a new epoch first.
-pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Head, Error> {
+pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Standing, Error> {
     let standing = feed::standing(tx, lane).await?;
     refuse_copy(&standing)?;
     match standing.opened {
@@ -69,7 +69,7 @@ pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Head, 
         Some(opened) if opened == standing.here => {}
         Some(_) => return Err(stopped().into()),
     }
-    Ok(standing.head)
+    Ok(standing)
 }
 
 /// What is read of a server that recovers, or of a copy, may never have happened, or not yet.

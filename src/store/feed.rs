@@ -117,6 +117,7 @@ struct StandingRow {
     opened_oid: Option<i64>,
     #[sqlx(flatten)]
     here: Origin,
+    epochs: Vec<i32>,
 }
 
 /// Where a lane stands, the server on which its epoch was opened (none while it is new), and the server that this is.
@@ -125,6 +126,8 @@ pub struct Standing {
     pub head: Head,
     pub opened: Option<Origin>,
     pub here: Origin,
+    /// Every epoch that was opened, in order.
+    pub epochs: Vec<i32>,
 }
 
 pub async fn standing(conn: &mut PgConnection, lane: i16) -> Result<Standing, Error> {
@@ -135,7 +138,8 @@ pub async fn standing(conn: &mut PgConnection, lane: i16) -> Result<Standing, Er
                  (pg_control_system()).system_identifier,
                  CASE WHEN pg_is_in_recovery() THEN -1
                       ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END AS timeline,
-                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid
+                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,
+                 ARRAY(SELECT epoch FROM feed_origin ORDER BY epoch) AS epochs
           FROM lane_head AS head LEFT JOIN feed_origin AS opened ON opened.epoch = head.epoch
           WHERE head.lane = $1",
     )
@@ -149,7 +153,7 @@ pub async fn standing(conn: &mut PgConnection, lane: i16) -> Result<Standing, Er
         }
         _ => None,
     };
-    Ok(Standing { head: row.head.head()?, opened, here: row.here })
+    Ok(Standing { head: row.head.head()?, opened, here: row.here, epochs: row.epochs })
 }
 
 pub async fn save_head(conn: &mut PgConnection, head: &Head) -> Result<(), Error> {
@@ -279,25 +283,40 @@ impl Told {
     }
 }
 
-/// The items of a lane after a position, in order. Positions go on from epoch to epoch, so each epoch is asked for its own.
-pub async fn told_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Told>, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT item.pos, item.event_id, item.op, item.body::text AS body, item.hash
-          FROM feed_origin AS era
-          CROSS JOIN LATERAL (
-              SELECT pos, event_id, op, body, hash FROM feed
-              WHERE lane = $1 AND epoch = era.epoch AND pos > $2 ORDER BY pos LIMIT $3
-          ) AS item
-          ORDER BY item.pos LIMIT $3",
-    )
-    .bind(lane)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
+/// The items of a lane after a position, in order. Positions go on from epoch to epoch, so each of `epochs` is asked for its own.
+pub async fn told_after(
+    conn: &mut PgConnection,
+    lane: i16,
+    epochs: &[i32],
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Told>, Error> {
+    let mut items: Vec<Told> = Vec::new();
+    for epoch in epochs {
+        let left = limit - i64::try_from(items.len()).unwrap_or(limit);
+        if left <= 0 {
+            break;
+        }
+        let more: Vec<Told> = sqlx::query_as(
+            r"SELECT pos, event_id, op, body::text AS body, hash FROM feed
+              WHERE lane = $1 AND epoch = $2 AND pos > $3 ORDER BY pos LIMIT $4",
+        )
+        .bind(lane)
+        .bind(epoch)
+        .bind(after)
+        .bind(left)
+        .fetch_all(&mut *conn)
+        .await?;
+        if items.is_empty() {
+            items = more;
+        } else {
+            items.extend(more);
+        }
+    }
+    Ok(items)
 }
 
-/// The same, with what the items say read.
+/// The items of a lane after a position, in order and of all epochs, with what they say read.
 pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Item>, Error> {
     let rows: Vec<(i64, Uuid, Uuid, Uuid, String, Value, Vec<u8>)> = sqlx::query_as(
         r"SELECT item.pos, item.event_id, item.account_id, item.credit_id, item.op, item.body, item.hash

@@ -112,7 +112,8 @@ pub async fn on_no_bill(conn: &mut PgConnection) -> Result<Vec<Sum>, Error> {
     .await?)
 }
 
-/// A transaction that has written something and is open, in any session on this database, whoever's it is.
+/// A transaction that has written something and is open, in any session on this database, whoever's it is. One of the service's own that
+/// works is none: a bulk load may take its time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
 pub struct OpenTransaction {
     pub pid: i32,
@@ -130,6 +131,7 @@ pub async fn open_transactions(conn: &mut PgConnection) -> Result<Vec<OpenTransa
           FROM pg_locks AS held JOIN pg_stat_activity AS session ON session.pid = held.pid
           WHERE held.locktype = 'transactionid' AND held.mode = 'ExclusiveLock' AND held.granted
             AND session.datname = current_database() AND held.pid <> pg_backend_pid()
+            AND NOT (session.application_name = 'makegood' AND coalesce(session.state, '') = 'active')
           ORDER BY held.pid, held.transactionid::text",
     )
     .fetch_all(conn)
