@@ -42,7 +42,6 @@ const APPLY: [&str; 14] = [
     "mass_post.after_transfers",
     "mass_post.after_audits",
     "mass_post.after_outbox",
-    "mass_post.after_heads",
     "apply_run.after_issue",
     "apply_run.before_commit",
     "apply_run.after_commit",
