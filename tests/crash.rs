@@ -48,7 +48,7 @@ async fn a_run_whose_server_is_killed_again_and_again_is_applied_once_to_the_cen
     for kill_when in [
         // Inside the first batch's transaction.
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-                        AND state <> 'idle' AND query LIKE 'INSERT INTO transfer%')",
+                        AND state <> 'idle' AND query LIKE 'COPY transfer%')",
         "SELECT EXISTS (SELECT FROM credit)",
         // Between numbering and the next batch.
         "SELECT count(*) > 2000 FROM credit",
