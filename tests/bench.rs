@@ -125,7 +125,7 @@ fn a_small_run_is_credited_beside_its_floor_and_a_larger_one_by_a_service() {
     let names: Vec<&str> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["p2-credit-run", "p2-feed-lag"]);
     assert_eq!((&facts["credits"], &facts["rows_of_the_floor"]), (&700.into(), &3_500.into()));
-    assert_eq!(figures[0]["target"].to_string(), "1.350");
+    assert_eq!(thousandths(&figures[0]["target"]), 1_350);
 
     let said = json(&["--only", "p2-scale", "--size", "100", "--rounds", "1"]);
     let figures = said["benches"][0]["figures"].as_array().unwrap();

@@ -34,7 +34,7 @@ const ONCE: [&str; 4] = ["once.after_begin", "once.before_keep", "once.before_co
 const APPROVE: [&str; 4] =
     ["approve_run.before_save", "approve_run.after_save", "approve_run.after_batches", "approve_run.after_audit"];
 /// In the order in which one batch of a run, and then its end, pass them.
-const APPLY: [&str; 14] = [
+const APPLY: [&str; 13] = [
     "apply_run.before_issue",
     "apply_run.before_credits",
     "apply_run.after_credits",

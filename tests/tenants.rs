@@ -117,6 +117,7 @@ fn plausible(path: &str, account: &str) -> Value {
             "account": account, "ground": "both", "words": "We lost a day of orders because of it.", "incident": "INC-2026-032",
         }),
         "/v1/credit-runs/{id}/approve" => json!({ "total": "1.00" }),
+        "/v1/credit-runs/{id}/reverse" => json!({ "reason": "duplicate", "note": "It was given twice." }),
         "/v1/outages/{id}/amendments" => json!({ "version": 1, "reason": "It was another day." }),
         "/v1/differences/{id}/decisions" => json!({ "decision": "keep", "reason": "We were wrong." }),
         "/v1/outages/{id}/confirm" => json!({ "version": 1 }),
