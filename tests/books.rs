@@ -16,6 +16,8 @@ use axum::http::StatusCode;
 use doors::{Answered, Doors, doors};
 use makegood::domain::actor::Role;
 use makegood::domain::feed::credit_name;
+use makegood::domain::time::DAY;
+use makegood::flows::expire_goodwill::expire_goodwill;
 use makegood::flows::issue_credits::issue_in;
 use makegood::flows::sequence_feed::sequence_feed;
 use serde_json::{Value, json};
@@ -298,7 +300,7 @@ async fn of_a_hundred_reversals_at_once_one_is_made() {
         let path = format!("/v1/credits/{credit}/reverse");
         let all = futures_util::future::join_all((0..100).map(|number| {
             let (path, body, desk) = (&path, &body, &desk);
-            async move { desk.doors.post(path, &desk.finance, &format!("{number}"), body).await.status }
+            async move { desk.doors.post(path, &desk.finance, &format!("{credit}-{number}"), body).await.status }
         }))
         .await;
         let count = |status| all.iter().filter(|one| **one == status).count();
@@ -484,7 +486,7 @@ async fn what_was_reversed_no_longer_counts_as_given_and_the_next_run_gives_it_a
     let body = json!({ "reason": "issued_in_error", "note": "It went out under a wrong name." });
     let reversed = doors.post(&format!("/v1/credits/{credit}/reverse"), &finance, "r", &body).await;
     assert_eq!(reversed.status, 201, "{}", reversed.body);
-    assert_eq!(refused(approve(pool, november(8), "wiremu", &stale).await), "plan_stale", "it was made before that");
+    assert_eq!(refused(approve(pool, november(7), "wiremu", &stale).await), "plan_stale", "it was made before that");
     let again = propose(pool, november(8), "again").await;
     assert_eq!((again.total.minor(), again.credits), (due(mailboxes(1)), 1));
     approve(pool, november(8), "wiremu", &again).await.unwrap();
@@ -518,4 +520,42 @@ async fn of_a_hundred_who_issue_the_same_at_once_one_does() {
     assert_eq!(issued.iter().sum::<usize>(), 1);
     assert_eq!((credited(pool).await, audited(pool, "credit.issue").await), ((1, 2_500), 1));
     books_hold(pool).await;
+}
+
+#[tokio::test]
+async fn goodwill_that_is_on_no_bill_in_time_expires_and_what_is_on_one_stays() {
+    if is_skipped("goodwill_that_is_on_no_bill_in_time_expires_and_what_is_on_one_stays") {
+        return;
+    }
+    let desk = Desk::new(4).await;
+    let [waiting, parts, applied, raced] =
+        desk.credits.iter().map(String::as_str).collect::<Vec<_>>().try_into().unwrap();
+    let bill = |name: &str| json!({ "reference": name, "date": "2026-12-05" });
+    let part = json!({ "reference": "INV-1", "date": "2026-12-05", "net": "8.70", "tax": "1.30" });
+    assert_eq!(desk.say(parts, "applied", part).await, "recorded");
+    assert_eq!(desk.say(applied, "applied", bill("INV-1")).await, "recorded");
+    let expire = async |day| expire_goodwill(desk.pool(), november(20).plus(day * DAY)).await.unwrap();
+    assert_eq!(expire(9_999).await, 0, "never, unless the operator says when");
+    let mut settings = settings();
+    settings.credits.goodwill_expires_after_days = Some(90);
+    let mut conn = desk.pool().acquire().await.unwrap();
+    makegood::store::operator::put(&mut conn, &settings).await.unwrap();
+    drop(conn);
+    assert_eq!(expire(89).await, 0);
+    assert_eq!((expire(90).await, expire(90).await, expire(91).await), (3, 0, 0), "each once");
+    controls_agree(desk.pool()).await;
+    assert_eq!(desk.told(waiting).await, told(&[("cancel", "25.00")]));
+    assert_eq!(desk.told(parts).await, told(&[("cancel", "15.00")]));
+    assert_eq!(desk.say(waiting, "cancelled", json!({})).await, "recorded");
+    assert_eq!((desk.balances(&[waiting]).await, desk.standing(waiting).await.as_str()), (vec![], "expired"));
+    assert_eq!(desk.say(parts, "cancelled", json!({})).await, "recorded");
+    assert_eq!(desk.balances(&[parts]).await, pairs(&[("BILLING", -870), ("GOODWILL", 870)]));
+    // Billing was in time: it stays on the bill, and nothing is debited.
+    assert_eq!(desk.say(raced, "applied", bill("INV-1")).await, "recorded");
+    assert_eq!(desk.say(raced, "cancelled", json!({})).await, "already");
+    assert_eq!(desk.balances(&[raced]).await, pairs(&[("BILLING", -2_174), ("GOODWILL", 2_174)]));
+    assert_eq!(desk.standing(raced).await, "applied");
+    assert_eq!(desk.reverse(waiting, "late").await.code(), (409, "wrong_state".to_owned()));
+    assert_eq!(audited(desk.pool(), "credit.expire").await, 3);
+    books_hold(desk.pool()).await;
 }

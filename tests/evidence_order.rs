@@ -228,6 +228,7 @@ async fn a_log_shuffled_told_three_times_and_split_anew_gives_the_same_windows_a
     let pool = &database.app;
     furnish(pool).await;
     for seed in seed..seed + rounds.div_ceil(10) {
+        println!("MAKEGOOD_SEED={seed}");
         let log = log(&mut Rng::with_seed(seed));
         let mut expected = None;
         for round in 0..=rounds.min(10) {
@@ -260,6 +261,44 @@ async fn forget(owner: &PgPool) {
         .await
         .unwrap();
     sqlx::query("TRUNCATE outage_window").execute(owner).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_monitors_that_fall_silent_at_once_are_both_noted() {
+    if is_skipped("two_monitors_that_fall_silent_at_once") {
+        return;
+    }
+    let database = support::database().await;
+    let pool = &database.app;
+    furnish(pool).await;
+    let day = |day: i64| began().plus(day * 24 * HOUR);
+    let beat = json!({
+        "status": "firing", "labels": {"alertname": "Watchdog"}, "startsAt": "2026-09-01T00:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "77aa0000aa77",
+    });
+    let down = |source: usize, from: Instant, to: Option<Instant>| {
+        json!({
+            "status": if to.is_some() { "resolved" } else { "firing" },
+            "labels": {"alertname": "InboundDown", "component": "inbound-3"},
+            "startsAt": from.to_string(), "fingerprint": format!("f{source}"),
+            "endsAt": to.map_or("0001-01-01T00:00:00Z".to_owned(), |end| end.to_string()),
+        })
+    };
+    // The first alert swallows the second and the third until its monitor is known to be silent; then so does the second.
+    for (source, from) in [(0, day(1)), (1, day(3))] {
+        take(pool, source, from.plus(MINUTE), &[&beat]).await;
+        take(pool, source, from.plus(MINUTE), &[&down(source, from, None)]).await;
+    }
+    take(pool, 2, day(6), &[&down(2, day(5), Some(day(5).plus(HOUR)))]).await;
+    let live = || async {
+        let windows = answer(pool, settled(pool).await).await.0;
+        windows.iter().filter(|one| one[2] == "known" && one[1] != Value::Null).count()
+    };
+    assert_eq!(live().await, 1);
+    assert_eq!(note_silences(pool, day(20)).await.unwrap(), 2);
+    assert_eq!(live().await, 3);
+    assert_eq!(note_silences(pool, day(20)).await.unwrap(), 0);
+    database.close().await;
 }
 
 #[tokio::test]

@@ -10,8 +10,10 @@ mod world;
 
 use doors::{Doors, doors};
 use makegood::domain::actor::Role;
+use makegood::domain::money::Money;
 use makegood::domain::time::{HOUR, Instant, MINUTE};
 use makegood::flows::amend_outage::{AmendOutage, amend_outage};
+use makegood::flows::sequence_feed::sequence_feed;
 use makegood::store::evidence;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -23,7 +25,7 @@ async fn fingerprint(pool: &PgPool, run: uuid::Uuid) -> Vec<String> {
     let mut prints = Vec::new();
     for rows in [
         "SELECT row.* FROM credit row WHERE run_id = $1",
-        "SELECT row.* FROM transfer row JOIN credit ON credit.credit_id = row.document WHERE run_id = $1",
+        "SELECT row.* FROM transfer row JOIN credit ON credit.credit_id = row.document WHERE run_id = $1 AND event = 'issued'",
         "SELECT row.* FROM credit_run_item row WHERE run_id = $1",
         "SELECT row.* FROM credit_run row WHERE run_id = $1",
     ] {
@@ -135,11 +137,47 @@ async fn late_truth_after_credits_makes_a_list_to_decide_and_moves_no_row_that_w
     let mere = doors.staff("mere", Role::Agent);
     let denied = doors.post(&path, &mere, "d5", &json!({ "decision": "keep", "reason": "x" })).await;
     assert_eq!(denied.code(), (403, "forbidden".to_owned()));
+    // One stands on a bill by now: what was too much of it is debited, and no more.
+    while sequence_feed(pool, 0, november(7)).await.unwrap() > 0 {}
+    let billing = doors.machine(Role::Billing, "billing").await;
+    let pulled = doors.get("/v1/billing/feed?limit=100", &billing).await.json();
+    let items = pulled["data"].as_array().unwrap();
+    let own = items.iter().find(|item| item["credit"]["account"] == over[3]["account"]).unwrap();
+    let on_bill =
+        json!({ "credit": own["credit"]["id"], "answer": "applied", "reference": "INV-9", "date": "2026-12-05" });
+    let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": [on_bill] })).await.json();
+    assert_eq!(taken["recorded"], 1, "{taken}");
+    assert_eq!(decide(&over[3]["id"], "d8", "recover").await.status, 201);
+    let debit: (i64, i64) = sqlx::query_as(
+        "SELECT gross_minor, (SELECT sum(amount_minor)::bigint FROM transfer WHERE debit = 'RECOVERABLE')
+         FROM credit_deed WHERE kind = 'debited'",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    // Kept is no reduction any more; recovered from no bill, all of it is taken back, and a run has to give what is due.
+    let amount =
+        |one: &Value, field: &str| Money::parse(one[field]["amount"].as_str().unwrap(), nzd(0).currency()).unwrap();
+    let (kept, back) = (amount(&over[0], "difference"), amount(&over[1], "credited"));
+    let overcredit: i64 =
+        sqlx::query_scalar("SELECT sum(amount_minor)::bigint FROM transfer WHERE debit = 'OVERCREDIT'")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    let net = kept.minor() - (kept.minor() * 6 + 23) / 46;
+    assert!((overcredit - net).abs() <= 1, "{overcredit} of {net}");
+    let reversed: i64 = sqlx::query_scalar("SELECT gross_minor FROM credit_deed WHERE kind = 'reversed'")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(reversed, back.minor());
+    let debited = amount(&over[3], "difference").minor();
+    assert_eq!(debit, (debited, debited));
     let again = list_anew(&doors).await;
     assert_eq!(
-        (&again["accounts"], &again["undecided"]),
-        (&json!(5), &json!(3)),
-        "a decision stands when it is listed again"
+        (&again["accounts"], &again["undecided"], &again["further_credits"]),
+        (&json!(4), &json!(3), &json!(1)),
+        "a decision stands when it is listed again, and what was taken back is due anew"
     );
 
     // And then it was more: forty hours that nobody had entered. The rest comes with the next run, and nothing is left to list.
@@ -155,12 +193,12 @@ async fn late_truth_after_credits_makes_a_list_to_decide_and_moves_no_row_that_w
     assert_eq!(fingerprint(pool, run.id.0).await, issued);
     let rest = propose(pool, november(9), "rest").await;
     let whole: i64 = (0..5).map(|index| mailboxes(index) * 1_250).sum();
-    assert_eq!(rest.total.minor(), whole - due_of_all(5));
+    assert_eq!(rest.total.minor(), whole - due_of_all(5) + back.minor() + debited);
     approve(pool, november(9), "wiremu", &rest).await.unwrap();
     apply(pool, november(9), rest.id).await;
     assert_eq!(list_anew(&doors).await["accounts"], 0);
     assert_eq!(fingerprint(pool, run.id.0).await, issued, "what was issued is as it was");
-    assert_eq!(audited(pool, "difference.decide").await, 7);
+    assert_eq!(audited(pool, "difference.decide").await, 8);
     books_hold(pool).await;
 }
 

@@ -156,6 +156,8 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
             ("business".to_owned(), "businass".to_owned())
         } else if path.starts_with("/v1/calendars/{name}") {
             ("nz-auckland".to_owned(), "nz-aucklend".to_owned())
+        } else if path == "/v1/ledger/journals/{no}" {
+            ("1".to_owned(), "77".to_owned())
         } else if path == "/v1/ingest/{source}" {
             ("alertmanager".to_owned(), "alertmanagex".to_owned())
         } else {
@@ -177,6 +179,7 @@ async fn what_is_somebody_elses_answers_as_what_is_not_there_on_every_route_with
                         .replace("{account}", id)
                         .replace("{plan}", id)
                         .replace("{name}", id)
+                        .replace("{no}", id)
                         .replace("{period}", "2026-10")
                         .replace("/changes", "/changes?from=2026-11-01T00:00:00Z")
                         .replace("{version}", "1")

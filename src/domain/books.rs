@@ -157,10 +157,25 @@ pub fn kept(parts: Parts) -> Vec<Posting> {
     lines([(Code::Overcredit, parts.reason, parts.net)])
 }
 
+/// What was kept is taken back after all: the mirror of [`kept`].
+pub fn unkept(parts: Parts) -> Vec<Posting> {
+    kept(parts).into_iter().map(mirrored).collect()
+}
+
 /// Billing's tax is `difference` more than ours, or less where it is negative: the cents go to ROUNDING.
 pub fn rounded(difference: Money) -> Result<Vec<Posting>, MoneyError> {
     let less = Money::zero(difference.currency()).minus(difference)?;
     Ok(lines([(Code::TaxPending, Code::Rounding, difference), (Code::Rounding, Code::TaxPending, less)]))
+}
+
+/// At the close of a period: what is expected to be credited, without tax, for which nothing is issued yet.
+pub fn provided(reason: Code, estimate: Money) -> Vec<Posting> {
+    lines([(reason, Code::Provision, estimate)])
+}
+
+/// On the first day of the next period: the exact mirror of [`provided`].
+pub fn released(reason: Code, estimate: Money) -> Vec<Posting> {
+    provided(reason, estimate).into_iter().map(mirrored).collect()
 }
 
 fn mirrored(posting: Posting) -> Posting {

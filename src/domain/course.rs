@@ -282,6 +282,7 @@ impl Course {
             DeedKind::Reversed | DeedKind::Expired => {
                 let is_reversal = deed.kind == DeedKind::Reversed;
                 self.taken_back = Some(if is_reversal { TakenBack::Reversed } else { TakenBack::Expired });
+                self.kept = Amounts::zero(self.issued.gross.currency());
                 self.is_cancel_pending = deed.is_cancel;
             }
             DeedKind::WrittenOff => self.cancelled = self.cancelled.plus(deed.amounts)?,
@@ -415,6 +416,110 @@ impl Standing {
             Standing::Reversing => "reversing",
             Standing::Reversed => "reversed",
             Standing::Expired => "expired",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::credit::Split;
+
+    fn nzd(minor: i64) -> Money {
+        Money::from_minor(minor, "NZD".parse().unwrap()).unwrap()
+    }
+
+    fn credit(gross: i64) -> Amounts {
+        let split = Split::of(nzd(gross), 1_500).unwrap();
+        Amounts { gross: nzd(gross), net: split.net, tax: split.tax }
+    }
+
+    fn answer(kind: AnswerKind, reference: &str, amounts: Amounts) -> Step {
+        Step::Answered(Answered {
+            kind,
+            round: 0,
+            reference: reference.to_owned(),
+            on: NaiveDate::MIN,
+            amounts,
+            rounding: nzd(0),
+            supersedes: None,
+        })
+    }
+
+    fn deed(kind: DeedKind, amounts: Amounts, is_cancel: bool) -> Step {
+        let (reason, reference, on) = ("duplicate".to_owned(), String::new(), NaiveDate::MIN);
+        Step::Done(Deed { kind, amounts, reason, reference, on, is_cancel })
+    }
+
+    #[test]
+    fn a_credit_waits_until_all_of_it_stands_on_a_bill() {
+        let whole = credit(100);
+        let (most, rest) = (whole.part(credit(0), nzd(60)).unwrap(), nzd(40));
+        let mut course = Course::of(whole, []).unwrap();
+        let mut standing = |step: Step| {
+            course.follow(&step).unwrap();
+            (course.standing().unwrap(), course.open().unwrap().gross.minor())
+        };
+        let rest = whole.part(most, rest).unwrap();
+        let nothing = credit(0);
+        assert_eq!(standing(answer(AnswerKind::Accepted, "", nothing)), (Standing::Waiting, 100));
+        assert_eq!(standing(answer(AnswerKind::Applied, "a", most)), (Standing::PartlyApplied, 40));
+        assert_eq!(standing(answer(AnswerKind::Applied, "b", rest)), (Standing::Applied, 0));
+        assert_eq!(standing(answer(AnswerKind::Returned, "b", rest)), (Standing::PartlyApplied, 40));
+        assert_eq!(standing(answer(AnswerKind::Returned, "a", most)), (Standing::Returned, 100));
+        assert_eq!(standing(answer(AnswerKind::Refused, "CLOSED", nothing)), (Standing::Refused, 100));
+        assert_eq!(standing(deed(DeedKind::Unclaimed, whole, false)), (Standing::Unclaimed, 100));
+        assert_eq!(standing(deed(DeedKind::Offered, whole, false)), (Standing::Waiting, 100));
+        assert_eq!(standing(deed(DeedKind::Reversed, whole, true)), (Standing::Reversing, 100));
+        assert_eq!(standing(answer(AnswerKind::Cancelled, "", whole)), (Standing::Reversed, 0));
+    }
+
+    proptest! {
+        /// However much of it stands on bills or is held: what is taken back is what is left, never more than was issued, and only once.
+        #[test]
+        fn what_is_taken_back_is_what_is_left_and_only_once(
+            gross in 1i64..9_000, parts in prop::collection::vec((1i64..4_000, any::<bool>()), 0..6), is_held in any::<bool>(),
+        ) {
+            let whole = credit(gross);
+            let mut course = Course::of(whole, []).unwrap();
+            for (number, (part, comes_back)) in parts.into_iter().enumerate() {
+                let open = course.open().unwrap().gross.minor();
+                let Ok(part) = course.part_of_open(nzd(part.min(open))) else { continue };
+                if !part.gross.is_positive() {
+                    continue;
+                }
+                let bill = number.to_string();
+                course.follow(&answer(AnswerKind::Applied, &bill, part)).unwrap();
+                if comes_back {
+                    course.follow(&answer(AnswerKind::Returned, &bill, part)).unwrap();
+                }
+            }
+            if is_held && !course.applied.gross.is_positive() {
+                course.follow(&answer(AnswerKind::Refused, "CLOSED", credit(0))).unwrap();
+            }
+            let plan = course.take_back(TakenBack::Reversed).unwrap();
+            prop_assert_eq!(plan.whole, whole);
+            let taken = [plan.cancel, plan.debit, plan.write_off.map(|(_, amounts)| amounts)];
+            let sum = taken.into_iter().flatten().try_fold(credit(0), Amounts::plus).unwrap();
+            prop_assert_eq!(sum, whole, "nothing is taken twice");
+            course.follow(&deed(DeedKind::Reversed, plan.whole, plan.cancel.is_some())).unwrap();
+            if let Some((_, amounts)) = plan.write_off {
+                course.follow(&deed(DeedKind::WrittenOff, amounts, false)).unwrap();
+            }
+            if let Some(amounts) = plan.debit {
+                course.follow(&deed(DeedKind::Debited, amounts, false)).unwrap();
+                course.follow(&answer(AnswerKind::Debited, "next", amounts)).unwrap();
+            }
+            if let Some(amounts) = plan.cancel {
+                course.follow(&answer(AnswerKind::Cancelled, "", amounts)).unwrap();
+            }
+            prop_assert_eq!(course.standing().unwrap(), Standing::Reversed);
+            prop_assert_eq!(course.given().unwrap(), nzd(0));
+            for how in [TakenBack::Reversed, TakenBack::Expired] {
+                prop_assert_eq!(course.take_back(how).unwrap_err().code, Code::WrongState);
+            }
         }
     }
 }

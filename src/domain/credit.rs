@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::books::Code;
+use super::goodwill::Subject;
 use super::ids::{AccountId, ClaimId, CreditId, SubscriptionId};
 use super::money::{Currency, Money, MoneyError, Rounding};
 use super::period::Month;
@@ -56,6 +57,8 @@ pub enum Cause {
         promise: String,
     },
     Claim(ClaimId),
+    /// An outage, for which the operator gives something without having to.
+    Goodwill(Subject),
 }
 
 impl fmt::Display for Cause {
@@ -63,6 +66,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Period { subscription, period, promise } => write!(f, "contract:{subscription}:{period}:{promise}"),
             Cause::Claim(claim) => write!(f, "claim:{claim}"),
+            Cause::Goodwill(subject) => write!(f, "goodwill:{subject}"),
         }
     }
 }

@@ -40,7 +40,7 @@ pub enum Decision {
     Keep,
     /// The rest is given, with the next credit run of the period.
     FurtherCredit,
-    /// What was too much is to be asked back. This records the decision; the books do not move by it.
+    /// What was too much is taken back: debited where it stands on a bill.
     Recover,
 }
 

@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::refold::{Evidence, record, refold_all, touched_by_silence};
 use super::system_actor;
-use crate::domain::monitors::Source;
+use crate::domain::monitors::{Group, Source};
 use crate::domain::time::{Instant, SECOND};
 use crate::store::{Error, evidence, heartbeats, monitors};
 
@@ -27,15 +27,21 @@ pub async fn note_silences(pool: &PgPool, now: Instant) -> Result<usize, Error> 
     let actor = system_actor("heartbeats");
     let last = heartbeats::last(&mut tx, mapping.sources()).await?;
     let mut noted = 0;
+    // Each group is folded once, with all that fell silent: who is named first is the author of what changes.
+    let mut touched: BTreeMap<Group, &Source> = BTreeMap::new();
     for source in mapping.sources() {
         let Some((since, is_silent)) = changed(&last, source, now) else { continue };
         heartbeats::note_silence(&mut tx, &source.name, since, is_silent, recorded_at).await?;
         noted += 1;
         let detail = json!({ "since": since, "silent": is_silent });
         record(&mut tx, &actor, "source.silence", &source.name, detail, now).await?;
+        for group in touched_by_silence(&mut tx, &mapping, source).await? {
+            touched.entry(group).or_insert(source);
+        }
+    }
+    for (group, source) in touched {
         let evidence = Evidence { mapping: &mapping, by: &source.name, actor: &actor, recorded_at, now };
-        let groups = touched_by_silence(&mut tx, &mapping, source).await?;
-        refold_all(&mut tx, &evidence, groups, &BTreeSet::new()).await?;
+        refold_all(&mut tx, &evidence, BTreeSet::from([group]), &BTreeSet::new()).await?;
     }
     tx.commit().await?;
     Ok(noted)

@@ -6,8 +6,10 @@ use sqlx::PgPool;
 
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
+use crate::domain::credit::Road;
+use crate::domain::goodwill::Matrix;
 use crate::domain::ids::CreditRunId;
-use crate::domain::money::Money;
+use crate::domain::money::{Currency, Money};
 use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::refusal::{Code, Refusal};
@@ -24,6 +26,10 @@ pub struct ProposeCreditRun {
     /// The service period.
     #[schema(value_type = String, example = "2026-10")]
     pub period: Month,
+    /// A plan of the same period that this one stands in the place of: reading the new one shows the difference.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub replaces: Option<CreditRunId>,
 }
 
 /// A run, as it stands.
@@ -31,10 +37,27 @@ pub struct ProposeCreditRun {
 pub struct CreditRun {
     #[schema(value_type = String)]
     pub id: CreditRunId,
+    /// `contract` or `goodwill`.
     #[schema(example = "contract")]
     pub road: String,
+    /// The service period; of goodwill, the month in which its outage began.
     #[schema(value_type = String, example = "2026-10")]
     pub period: Month,
+    /// What goodwill is given for: `incident:` or `outage:` and its name.
+    #[schema(example = "incident:INC-2026-031")]
+    pub subject: Option<String>,
+    /// Of goodwill, its matrix with the budget.
+    pub goodwill: Option<Matrix>,
+    /// The plan that this one stands in the place of, and the one that stands in the place of this.
+    #[schema(value_type = Option<String>)]
+    pub replaces: Option<CreditRunId>,
+    #[schema(value_type = Option<String>)]
+    pub replaced_by: Option<CreditRunId>,
+    /// The run whose credits this one takes back, and why. `total` is then what goes out of them.
+    #[schema(value_type = Option<String>)]
+    pub reverses: Option<CreditRunId>,
+    pub reversal_reason: Option<String>,
+    pub reversal_note: Option<String>,
     /// `proposed`, `approved` (being applied) or `applied`.
     #[schema(example = "proposed")]
     pub state: String,
@@ -79,8 +102,15 @@ impl CreditRun {
     pub fn new(run: &Run, tally: Tally) -> Self {
         CreditRun {
             id: run.id,
-            road: "contract".to_owned(),
+            road: run.road.name().to_owned(),
             period: run.period,
+            subject: run.goodwill.as_ref().map(|(subject, _)| subject.to_string()),
+            goodwill: run.goodwill.as_ref().map(|(_, matrix)| matrix.clone()),
+            replaces: run.replaces,
+            replaced_by: run.replaced_by,
+            reverses: run.takes_back.as_ref().map(|takes| takes.run),
+            reversal_reason: run.takes_back.as_ref().map(|takes| takes.reason.clone()),
+            reversal_note: run.takes_back.as_ref().map(|takes| takes.note.clone()),
             state: run.state.name().to_owned(),
             total: run.total,
             credits: run.credits,
@@ -110,11 +140,7 @@ pub async fn propose_credit_run(
     key: &IdempotencyKey,
     request: ProposeCreditRun,
 ) -> Result<Answer, Error> {
-    if !actor.has_any(&[Role::Supervisor, Role::Finance]) {
-        return Err(
-            Refusal::new(Code::Forbidden, "To propose a credit run needs the role supervisor or finance.").into()
-        );
-    }
+    check_role(actor)?;
     let mut once = match Once::begin(pool, actor, key, now).await? {
         Begun::Replay(answer) => return Ok(answer),
         Begun::New(once) => once,
@@ -123,7 +149,10 @@ pub async fn propose_credit_run(
     let operator = operator::get(tx).await?;
     let as_of = fresh_assessment(tx, &operator, request.period, now).await?;
     let id = CreditRunId::of(&actor.key(), &key.key);
-    let run = plan(tx, id, &operator, request.period, as_of, actor, now).await?;
+    let run = plan(tx, id, &operator, &request, as_of, actor, now).await?;
+    if let Some(old) = request.replaces {
+        replace(tx, old, &run).await?;
+    }
     let tally = runs::tally(tx, id).await?;
     audit::record(
         tx,
@@ -138,6 +167,33 @@ pub async fn propose_credit_run(
     )
     .await?;
     once.finish(201, &CreditRun::new(&run, tally)).await
+}
+
+pub fn check_role(actor: &Actor) -> Result<(), Refusal> {
+    if actor.has_any(&[Role::Supervisor, Role::Finance]) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Forbidden, "To propose a credit run needs the role supervisor or finance."))
+}
+
+/// Puts a plan in the place of one for the same that nobody approved.
+pub async fn replace(tx: &mut Tx, old: CreditRunId, new: &Run) -> Result<(), Error> {
+    let replaced = runs::lock(tx, old).await?.ok_or_else(|| Refusal::not_found("credit run", &old.to_string()))?;
+    let subject = |run: &Run| run.goodwill.as_ref().map(|(subject, _)| subject.clone());
+    if replaced.road != new.road || replaced.period != new.period || subject(&replaced) != subject(new) {
+        return Err(
+            Refusal::field("/replaces", "that run is for something else: a plan replaces one for the same").into()
+        );
+    }
+    if replaced.state != RunState::Proposed || replaced.takes_back.is_some() {
+        let detail = format!("Run {old} was approved: it cannot be replaced. Propose a new one without `replaces`.");
+        return Err(Refusal::new(Code::WrongState, detail).into());
+    }
+    if runs::replace(tx, old, new.id).await? {
+        return Ok(());
+    }
+    let detail = format!("Another plan stands in the place of {old} already. Replace that one.");
+    Err(Refusal::new(Code::WrongState, detail).into())
 }
 
 async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: Instant) -> Result<Instant, Error> {
@@ -184,22 +240,57 @@ pub async fn refuse_stale(tx: &mut Tx, operator: &Operator, period: Month, as_of
     }
     let what: Vec<String> = changed.iter().map(|(kind, count)| format!("{count} {kind}(s)")).collect();
     let detail = format!(
-        "What {period} rests on changed after it was assessed ({}). Assess it again and propose a new run.",
+        "What {period} rests on changed after it was assessed ({}). Assess it again and propose a new run; one that \
+         `replaces` this shows the difference.",
         what.join(", ")
     );
     Err(Refusal::new(Code::PlanStale, detail).into())
+}
+
+/// What the lines of a plan add up to.
+#[derive(Debug)]
+pub struct Totals {
+    /// Lines that pay, are held back, and have nothing due.
+    pub counts: [i64; 3],
+    minor: i64,
+    pub hash: Sha256,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Totals { counts: [0; 3], minor: 0, hash: Sha256::new() }
+    }
+}
+
+impl Totals {
+    pub fn add(&mut self, item: &RunItem) -> Result<(), Error> {
+        let slot = match item.outcome {
+            ItemOutcome::Credit => 0,
+            ItemOutcome::HeldBack => 1,
+            ItemOutcome::NothingDue => 2,
+        };
+        self.counts[slot] += 1;
+        self.minor =
+            self.minor.checked_add(item.amount_minor).ok_or_else(|| Error::Corrupt("a run's total".to_owned()))?;
+        Ok(())
+    }
+
+    pub fn total(&self, currency: Currency) -> Result<Money, Error> {
+        Money::from_minor(self.minor, currency).map_err(|error| Error::Corrupt(format!("a run's total: {error}")))
+    }
 }
 
 async fn plan(
     tx: &mut Tx,
     id: CreditRunId,
     operator: &Operator,
-    period: Month,
+    request: &ProposeCreditRun,
     as_of: Instant,
     actor: &Actor,
     now: Instant,
 ) -> Result<Run, Error> {
-    let (mut total, mut counts, mut hash) = (0i64, [0i64; 3], Sha256::new());
+    let period = request.period;
+    let mut totals = Totals::default();
     let mut after = None;
     loop {
         let page = assessments::assessed_after(tx, period, as_of, after, 5_000).await?;
@@ -216,31 +307,29 @@ async fn plan(
             .map(|one| item(one, given.get(&(one.account, one.subscription)).copied().unwrap_or_default(), operator))
             .collect();
         for (one, item) in page.iter().zip(&items) {
-            let slot = match item.outcome {
-                ItemOutcome::Credit => 0,
-                ItemOutcome::HeldBack => 1,
-                ItemOutcome::NothingDue => 2,
-            };
-            counts[slot] += 1;
-            total = total.checked_add(item.amount_minor).ok_or_else(|| Error::Corrupt("a run's total".to_owned()))?;
-            hash.update(one.account.0.as_bytes());
-            hash.update(one.subscription.0.as_bytes());
-            hash.update(one.inputs_hash);
-            hash.update(item.amount_minor.to_be_bytes());
+            totals.add(item)?;
+            totals.hash.update(one.account.0.as_bytes());
+            totals.hash.update(one.subscription.0.as_bytes());
+            totals.hash.update(one.inputs_hash);
+            totals.hash.update(item.amount_minor.to_be_bytes());
         }
         runs::insert_items(tx, id, &items).await?;
     }
     let run = Run {
         id,
+        road: Road::Contract,
         period,
+        goodwill: None,
+        replaces: request.replaces,
+        replaced_by: None,
+        takes_back: None,
         recorded_as_of: as_of,
         state: RunState::Proposed,
-        total: Money::from_minor(total, operator.currency)
-            .map_err(|error| Error::Corrupt(format!("a run's total: {error}")))?,
-        credits: counts[0],
-        held_back: counts[1],
-        nothing_due: counts[2],
-        inputs_hash: hash.finalize().to_vec(),
+        total: totals.total(operator.currency)?,
+        credits: totals.counts[0],
+        held_back: totals.counts[1],
+        nothing_due: totals.counts[2],
+        inputs_hash: totals.hash.finalize().to_vec(),
         proposed_by: actor.key(),
         proposed_by_name: actor.name.clone(),
         proposed_at: now,
@@ -248,7 +337,6 @@ async fn plan(
         approved_by: None,
         approved_by_name: None,
         approved_at: None,
-        applied_through: None,
         applied_at: None,
     };
     runs::insert(tx, &run).await?;

@@ -11,11 +11,12 @@ use crate::domain::chain::{Hash, link};
 use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::feed::{Head, Item, Standing, Waiting};
-use crate::store::{Error, Tx, books, feed};
+use crate::store::{Error, Tx, books, feed, mass_credits};
 
 /// How many events one transaction numbers.
-const BATCH: i64 = 2_000;
+const BATCH: i64 = 5_000;
 
 /// This process, as holder of leases.
 static OWNER: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().to_string());
@@ -35,6 +36,7 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
         tx.rollback().await?;
         return Err(refused);
     }
+    mass_credits::look_up_by_key(&mut tx).await?;
     let waiting = feed::take_waiting(&mut tx, lane, BATCH).await?;
     if waiting.is_empty() {
         tx.commit().await?;
@@ -44,11 +46,16 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
         tx.rollback().await?;
         return Ok(0);
     }
+    failpoint::reach("sequence.after_take").await;
     chain(&mut tx, &mut head, &waiting).await?;
+    failpoint::reach("sequence.after_chain").await;
     let items = number(&mut head, &waiting);
     feed::insert_items(&mut tx, &head, &items, now).await?;
+    failpoint::reach("sequence.after_items").await;
     feed::save_head(&mut tx, &head).await?;
+    failpoint::reach("sequence.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("sequence.after_commit").await;
     Ok(waiting.len())
 }
 

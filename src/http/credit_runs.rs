@@ -2,11 +2,15 @@
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::problem::ProblemBody;
-use super::{App, Caller, Json, Keyed, Problem};
+use super::run_preview::{CreditRunInFull, RunLine, in_full};
+use super::{App, Caller, Json, Keyed, Problem, Query, limit};
 use crate::domain::actor::Role;
 use crate::domain::ids::CreditRunId;
 use crate::domain::period::Month;
@@ -14,7 +18,12 @@ use crate::domain::refusal::Refusal;
 use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use crate::flows::assess_period::{PeriodAssessed, assess_period};
 use crate::flows::propose_credit_run::{CreditRun, ProposeCreditRun, propose_credit_run};
-use crate::store::runs;
+use crate::flows::propose_goodwill::{ProposeGoodwill, propose_goodwill};
+use crate::flows::reverse_credit_run::{ReverseCreditRun, reverse_credit_run};
+use crate::store::runs::{self, ItemOutcome};
+use crate::store::{Error, run_reports};
+
+const READERS: [Role; 3] = [Role::Supervisor, Role::Finance, Role::Auditor];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,12 +78,40 @@ pub async fn propose(
     Ok(answer.into_response())
 }
 
+/// Propose goodwill
+///
+/// A saved plan of what each account that an outage hit is given, by class, severity and area, within a budget. It may be made while
+/// the outage is fresh. It is read, approved and applied as every credit run is: `/v1/credit-runs/{id}`.
+#[utoipa::path(
+    post, path = "/v1/goodwill-runs", operation_id = "propose_goodwill", tag = "credit runs",
+    params(("Idempotency-Key" = String, Header, description = "A value of your own; the same one when you retry")),
+    request_body = ProposeGoodwill,
+    responses(
+        (status = 201, description = "Proposed", body = CreditRun),
+        (status = 403, description = "Not your role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such outage", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Another run for it is being applied", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The matrix is not valid", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn propose_for_goodwill(
+    State(app): State<App>,
+    caller: Caller,
+    request: Keyed<ProposeGoodwill>,
+) -> Result<Response, Problem> {
+    let answer = propose_goodwill(&app.pool, app.clock.now(), &caller.0, &request.key, request.body).await?;
+    Ok(answer.into_response())
+}
+
 /// Read a credit run
+///
+/// With everything that whoever approves it must see: distribution, the largest credits, a random sample, who is held back and why,
+/// and how it differs from the plan that it replaces.
 #[utoipa::path(
     get, path = "/v1/credit-runs/{id}", operation_id = "get_credit_run", tag = "credit runs",
     params(("id" = String, Path, description = "The run's id")),
     responses(
-        (status = 200, description = "The run", body = CreditRun),
+        (status = 200, description = "The run", body = CreditRunInFull),
         (status = 404, description = "No such run", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -82,12 +119,83 @@ pub async fn get(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<axum::Json<CreditRun>, Problem> {
-    caller.require(&[Role::Supervisor, Role::Finance, Role::Auditor])?;
-    let mut conn = app.pool.acquire().await.map_err(crate::store::Error::from)?;
+) -> Result<axum::Json<CreditRunInFull>, Problem> {
+    caller.require(&READERS)?;
+    let mut conn = app.pool.acquire().await.map_err(Error::from)?;
     let run = runs::find(&mut conn, run_id(&id)?).await?.ok_or_else(|| Refusal::not_found("credit run", &id))?;
-    let tally = runs::tally(&mut conn, run.id).await?;
-    Ok(axum::Json(CreditRun::new(&run, tally)))
+    Ok(axum::Json(in_full(&mut conn, &run, app.clock.now()).await?))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListLines {
+    /// Only these: `credit`, `held_back` or `nothing_due`.
+    outcome: Option<String>,
+    /// 1 to 1,000; 100 unless given.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LinePage {
+    /// By account.
+    pub data: Vec<RunLine>,
+    pub has_more: bool,
+    /// What to ask for as `after`; null at the end.
+    pub next: Option<String>,
+}
+
+/// List the lines of a credit run
+#[utoipa::path(
+    get, path = "/v1/credit-runs/{id}/lines", operation_id = "list_credit_run_lines", tag = "credit runs",
+    params(("id" = String, Path, description = "The run's id"), ListLines),
+    responses(
+        (status = 200, description = "One page", body = LinePage),
+        (status = 404, description = "No such run", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The limit, the outcome or the cursor is not valid", body = ProblemBody,
+         content_type = "application/problem+json"),
+    )
+)]
+pub async fn lines(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<ListLines>,
+) -> Result<axum::Json<LinePage>, Problem> {
+    caller.require(&READERS)?;
+    let limit = limit(query.limit, 100, 1_000)?;
+    let only = match query.outcome.as_deref() {
+        None => None,
+        Some(name) => Some(
+            ItemOutcome::parse(name)
+                .ok_or_else(|| Refusal::field("/query/outcome", "credit, held_back or nothing_due"))?,
+        ),
+    };
+    let after = query.after.as_deref().map(cursor).transpose()?;
+    let mut conn = app.pool.acquire().await.map_err(Error::from)?;
+    let run = runs::find(&mut conn, run_id(&id)?).await?.ok_or_else(|| Refusal::not_found("credit run", &id))?;
+    let mut lines = run_reports::lines(&mut conn, &run, only, after, limit + 1).await?;
+    let has_more = i64::try_from(lines.len()).unwrap_or(i64::MAX) > limit;
+    if has_more {
+        lines.pop();
+    }
+    let written = |last: &run_reports::Line| {
+        URL_SAFE_NO_PAD.encode([last.account_id.into_bytes(), last.subscription_id.into_bytes()].concat())
+    };
+    let next = lines.last().filter(|_| has_more).map(written);
+    let currency = run.total.currency();
+    let data = lines.into_iter().map(|line| RunLine::new(line, currency)).collect::<Result<_, Error>>()?;
+    Ok(axum::Json(LinePage { data, has_more, next }))
+}
+
+fn cursor(text: &str) -> Result<(Uuid, Uuid), Refusal> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (account, subscription) = bytes.split_at_checked(16)?;
+        Some((Uuid::from_slice(account).ok()?, Uuid::from_slice(subscription).ok()?))
+    };
+    read().ok_or_else(|| Refusal::field("/query/after", "not a cursor of this list; start again without it"))
 }
 
 /// Approve a credit run
@@ -122,8 +230,39 @@ pub async fn approve(
     Ok(answer.into_response())
 }
 
+/// Propose to take a credit run back
+///
+/// What stands of each of its credits. The proposal is a run of its own: read it, and let somebody else who neither proposed nor
+/// approved the run itself approve it by its total.
+#[utoipa::path(
+    post, path = "/v1/credit-runs/{id}/reverse", operation_id = "reverse_credit_run", tag = "credit runs",
+    params(
+        ("id" = String, Path, description = "The run's id"),
+        ("Idempotency-Key" = String, Header, description = "A value of your own; the same one when you retry"),
+    ),
+    request_body = ReverseCreditRun,
+    responses(
+        (status = 201, description = "Proposed", body = CreditRun),
+        (status = 403, description = "Not your role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Not applied to its end, or nothing of it stands", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "No reason was given", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn reverse(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    request: Keyed<ReverseCreditRun>,
+) -> Result<Response, Problem> {
+    let id = run_id(&id)?;
+    let answer = reverse_credit_run(&app.pool, app.clock.now(), &caller.0, &request.key, id, request.body).await?;
+    Ok(answer.into_response())
+}
+
 fn run_id(text: &str) -> Result<CreditRunId, Refusal> {
-    uuid::Uuid::try_parse(text)
+    Uuid::try_parse(text)
         .map(CreditRunId)
         .map_err(|_| Refusal::not_found("credit run", &text.chars().take(64).collect::<String>()))
 }

@@ -235,8 +235,9 @@ fn cursor(text: &str) -> Result<(AccountId, SubscriptionId), Refusal> {
 
 /// Decide about a difference
 ///
-/// `further_credit`: the next credit run of the period gives the rest, for it credits what is due less what was given. `keep` and `recover`: what
-/// becomes of an over-payment. The decision is recorded and moves no money by itself; for `recover`, finance does the rest.
+/// `further_credit`: the next credit run of the period gives the rest, for it credits what is due less what was given. `keep`: the customer keeps
+/// an over-payment, and the books call it that. `recover`: it is debited where it stands on a bill; a credit on no bill yet is taken back as a whole,
+/// and the next credit run gives what is due.
 #[utoipa::path(
     post, path = "/v1/differences/{id}/decisions", operation_id = "decide_difference", tag = "credit runs",
     params(

@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
-    directory, feed_reports, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
+    directory, feed_reports, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -59,9 +59,11 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(records::charges))
         .routes(routes!(records::subscriptions))
         // Supervisors and finance.
-        .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::approve))
         .routes(routes!(differences::decide))
+        .routes(routes!(finance::list_journals, finance::create_journal))
+        .routes(routes!(finance::get_journal))
+        .routes(routes!(finance::get_chart))
         .routes(routes!(credits::reverse))
         .routes(routes!(credits::offer))
         .routes(routes!(credits::unclaimed))
@@ -93,12 +95,19 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
     let slow = OpenApiRouter::new()
         .routes(routes!(credit_runs::assess))
         .routes(routes!(credit_runs::propose))
+        .routes(routes!(credit_runs::propose_for_goodwill))
+        .routes(routes!(credit_runs::get))
+        .routes(routes!(credit_runs::lines))
+        .routes(routes!(credit_runs::reverse))
         .routes(routes!(feed_reports::alarms))
         .routes(routes!(feed_reports::reconciliation))
         .routes(routes!(differences::make, differences::list))
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
+        .routes(routes!(audit::list))
+        .routes(routes!(finance::transfers))
+        .routes(routes!(finance::periods, finance::close))
         // The systems that know the customers.
         .routes(routes!(batches::accounts))
         .routes(routes!(batches::subscriptions))
@@ -132,8 +141,9 @@ pub fn router(app: App) -> Router {
         .merge(super::pages::pages(&app))
         .fallback(super::pages::errors::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .with_state(app.clone())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app, super::observe::audited))
         .layer(middleware::from_fn(super::observe::requests))
         .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::flows::apply_credit_run::{Step, apply_step};
+use crate::flows::apply_credit_run::{Step, WORKERS, apply_step};
 use crate::flows::post_claims::post_claims;
 use crate::flows::sequence_feed::sequence_feed;
 use crate::http::App;
@@ -16,6 +17,8 @@ use crate::store::{Error, feed, runs};
 
 pub mod alarms;
 mod ask;
+pub mod checkpoints;
+mod expiry;
 mod silences;
 mod spool;
 
@@ -30,6 +33,7 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
         silences::run(app.clone(), stop.clone()),
         spool::run(app.clone(), stop.clone()),
         alarms::run(app.clone(), stop.clone()),
+        expiry::run(app.clone(), stop.clone()),
         ask::run(app, stop)
     );
 }
@@ -57,8 +61,8 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>) {
 /// One turn of all jobs; true where there was something to do. One that fails keeps no other from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
     let posted = post_claims(&app.pool, app.clock.now()).await;
-    let applied = apply_runs(app).await;
-    let numbered = sequence_feed(&app.pool, feed::LANE, app.clock.now()).await;
+    // Side by side: what is issued is numbered while more is issued.
+    let (applied, numbered) = tokio::join!(apply_runs(app), sequence_feed(&app.pool, feed::LANE, app.clock.now()));
     let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
     Ok(posted || applied || numbered)
 }
@@ -69,8 +73,10 @@ async fn apply_runs(app: &App) -> Result<bool, Error> {
     drop(conn);
     let mut worked = false;
     for run in waiting {
-        let step = apply_step(&app.pool, run, app.clock.now()).await?;
-        worked |= matches!(step, Step::Issued(_));
+        let steps = (0..WORKERS).map(|_| apply_step(&app.pool, run, app.clock.now()));
+        for step in join_all(steps).await {
+            worked |= matches!(step?, Step::Issued(_));
+        }
     }
     Ok(worked)
 }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::Error;
 use super::evidence::instant;
-use crate::domain::chain::{AuditRow, Hash, TransferRow};
+use super::mass_credits::Sending;
+use crate::domain::chain::{AuditRow, TransferRow};
 
 #[derive(sqlx::FromRow)]
 struct Transfer {
@@ -35,6 +36,7 @@ struct Audit {
     action: String,
     subject: String,
     detail: Value,
+    context: Option<Value>,
 }
 
 /// The rows of the books behind these ids, as the chain encodes them.
@@ -79,7 +81,7 @@ pub async fn encoded_audits(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
     let rows: Vec<Audit> = sqlx::query_as(
-        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail
+        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail, context
           FROM audit WHERE (account_id, audit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)
@@ -96,6 +98,7 @@ pub async fn encoded_audits(
                 action: &row.action,
                 subject: &row.subject,
                 detail: &row.detail,
+                context: row.context.as_ref(),
             }
             .encode();
             Ok((row.audit_id, encoded))
@@ -114,31 +117,22 @@ pub struct Link {
 }
 
 pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) -> Result<(), Error> {
-    sqlx::query(
-        r"INSERT INTO chain (lane, no, kind, account_id, row_id, hash)
-          SELECT $1, no, kind, account_id, row_id, hash
-          FROM unnest($2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::bytea[]) AS link (no, kind, account_id, row_id, hash)",
-    )
-    .bind(lane)
-    .bind(links.iter().map(|link| link.no).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.kind.as_str()).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.account_id).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.row_id).collect::<Vec<_>>())
-    .bind(links.iter().map(|link| link.hash.clone()).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-pub async fn links_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Link>, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = $1 AND no > $2 ORDER BY no LIMIT $3",
-    )
-    .bind(lane)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
+    let mut sending = Sending::begin(
+        conn.copy_in_raw(r"COPY chain (lane, no, kind, account_id, row_id, hash) FROM STDIN (FORMAT binary)").await?,
+    );
+    for link in links {
+        sending
+            .rows
+            .row(6)
+            .smallint(lane)
+            .bigint(link.no)
+            .text(&link.kind)
+            .uuid(link.account_id)
+            .uuid(link.row_id)
+            .bytes(&link.hash);
+        sending.flush().await?;
+    }
+    sending.end().await
 }
 
 /// How many rows of the books and of the audit trail there are, and how many of them stand in the chain or wait for it.
@@ -206,7 +200,8 @@ pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Err
     let (uncaused, orphaned): (i64, i64) = sqlx::query_as(
         r"SELECT (SELECT count(*) FROM transfer LEFT JOIN credit
                     ON credit.account_id = transfer.account_id AND credit.credit_id = transfer.document
-                  WHERE credit.credit_id IS NULL),
+                  WHERE credit.credit_id IS NULL
+                    AND transfer.document NOT IN (SELECT document FROM accounting_step WHERE document IS NOT NULL)),
                  (SELECT count(*) FROM credit LEFT JOIN transfer
                     ON transfer.account_id = credit.account_id AND transfer.document = credit.credit_id AND transfer.event = 'issued'
                   WHERE transfer.document IS NULL)",
@@ -366,13 +361,4 @@ pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// Where the chain was broken, or that it was not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    pub checked: i64,
-    pub head: Hash,
-    /// What is wrong, in words; none where everything holds.
-    pub broken: Option<String>,
 }

@@ -76,6 +76,14 @@ impl Rows {
         self.value(&[u8::from(is)])
     }
 
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.value(bytes)
+    }
+
+    pub fn smallint(&mut self, number: i16) -> &mut Self {
+        self.value(&number.to_be_bytes())
+    }
+
     pub fn bigint(&mut self, number: i64) -> &mut Self {
         self.value(&number.to_be_bytes())
     }
@@ -94,6 +102,31 @@ impl Rows {
         self.integer(i32::try_from(day.signed_duration_since(epoch).num_days()).unwrap_or(0))
     }
 
+    /// A document, written as JSON.
+    pub fn jsonb(&mut self, text: &str) -> &mut Self {
+        // The format of jsonb on the wire is version 1 and the text.
+        self.length(text.len() + 1);
+        self.bytes.push(1);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// An array of ids.
+    pub fn uuids(&mut self, ids: &[Uuid]) -> &mut Self {
+        /// What PostgreSQL calls the type of its elements.
+        const UUID: i32 = 2_950;
+        let count = i32::try_from(ids.len()).unwrap_or(i32::MAX);
+        let header: &[i32] = if ids.is_empty() { &[0, 0, UUID] } else { &[1, 0, UUID, count, 1] };
+        self.length(size_of_val(header) + ids.len() * (size_of::<i32>() + size_of::<Uuid>()));
+        for number in header {
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        for id in ids {
+            self.value(id.as_bytes());
+        }
+        self
+    }
+
     /// The value, or NULL.
     pub fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
         match value {
@@ -106,11 +139,14 @@ impl Rows {
     }
 
     fn value(&mut self, bytes: &[u8]) -> &mut Self {
-        // No line is longer than `domain::batch::LONGEST_LINE`, so no value is.
-        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.length(bytes.len());
         self.bytes.extend_from_slice(bytes);
         self
+    }
+
+    fn length(&mut self, length: usize) {
+        // No line is longer than `domain::batch::LONGEST_LINE`, so no value is; what we write by ourselves is shorter.
+        self.bytes.extend_from_slice(&i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
     }
 }
 

@@ -224,3 +224,28 @@ pub async fn taken_back_since(conn: &mut PgConnection, service_from: NaiveDate, 
     .fetch_one(conn)
     .await?)
 }
+
+/// Goodwill issued at or before an instant of which something stands on no bill, and of which nothing was taken back or paid out.
+pub async fn expiring(
+    conn: &mut PgConnection,
+    issued_through: Instant,
+    limit: i64,
+) -> Result<Vec<(AccountId, CreditId)>, Error> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        r"SELECT account_id, credit_id FROM credit
+          WHERE road = 'goodwill' AND issued_at <= $1
+            AND NOT EXISTS (SELECT FROM credit_deed AS deed
+                            WHERE deed.account_id = credit.account_id AND deed.credit_id = credit.credit_id
+                              AND deed.kind IN ('reversed', 'expired', 'paid'))
+            AND gross_minor > (SELECT coalesce(sum(CASE kind WHEN 'applied' THEN answer.gross_minor
+                                                             WHEN 'returned' THEN -answer.gross_minor ELSE 0 END), 0)
+                               FROM billing_answer AS answer
+                               WHERE answer.account_id = credit.account_id AND answer.credit_id = credit.credit_id)
+          ORDER BY account_id, credit_id LIMIT $2",
+    )
+    .bind(issued_through.utc())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(account, credit)| (AccountId(account), CreditId(credit))).collect())
+}

@@ -219,6 +219,7 @@ pub struct Listed {
     pub id: DifferenceId,
     pub account: AccountId,
     pub subscription: SubscriptionId,
+    pub period: Month,
     /// The operator's reference of the account.
     pub reference: String,
     pub credited: Money,
@@ -243,6 +244,7 @@ struct ListedRow {
     difference_id: Uuid,
     account_id: Uuid,
     subscription_id: Uuid,
+    period: String,
     reference: String,
     currency: String,
     credited_minor: i64,
@@ -270,6 +272,7 @@ impl ListedRow {
             id: DifferenceId(self.difference_id),
             account: AccountId(self.account_id),
             subscription: SubscriptionId(self.subscription_id),
+            period: self.period.parse().map_err(|_| Error::Corrupt(format!("difference.period {}", self.period)))?,
             reference: self.reference,
             credited: money(self.credited_minor, &self.currency, "difference.credited_minor")?,
             due: self.due_minor.map(|due| money(due, &self.currency, "difference.due_minor")).transpose()?,
@@ -290,7 +293,7 @@ pub async fn page(
     let (account, subscription) =
         after.map_or((Uuid::nil(), Uuid::nil()), |(account, subscription)| (account.0, subscription.0));
     let rows: Vec<ListedRow> = sqlx::query_as(
-        r"SELECT d.difference_id, d.account_id, d.subscription_id, named.reference, d.currency, d.credited_minor, d.due_minor,
+        r"SELECT d.difference_id, d.account_id, d.subscription_id, d.period, named.reference, d.currency, d.credited_minor, d.due_minor,
                  d.credited_as_of, d.blockers, c.decision, c.reason, c.decided_at, c.decided_by
           FROM difference d
           CROSS JOIN LATERAL (SELECT reference FROM account WHERE account.account_id = d.account_id LIMIT 1) named
@@ -311,7 +314,7 @@ pub async fn page(
 /// The difference, if the newest listing of its period still has it.
 pub async fn standing(conn: &mut PgConnection, id: DifferenceId) -> Result<Option<Listed>, Error> {
     let row: Option<ListedRow> = sqlx::query_as(
-        r"SELECT d.difference_id, d.account_id, d.subscription_id, named.reference, d.currency, d.credited_minor, d.due_minor,
+        r"SELECT d.difference_id, d.account_id, d.subscription_id, d.period, named.reference, d.currency, d.credited_minor, d.due_minor,
                  d.credited_as_of, d.blockers, c.decision, c.reason, c.decided_at, c.decided_by
           FROM difference d
           CROSS JOIN LATERAL (SELECT reference FROM account WHERE account.account_id = d.account_id LIMIT 1) named

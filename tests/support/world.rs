@@ -293,7 +293,9 @@ pub async fn propose(pool: &PgPool, now: Instant, name: &str) -> CreditRun {
     assess(pool, now).await;
     let aroha = staff("aroha", Role::Supervisor);
     let answer =
-        propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october() }).await.unwrap();
+        propose_credit_run(pool, now, &aroha, &key(name), ProposeCreditRun { period: october(), replaces: None })
+            .await
+            .unwrap();
     assert_eq!(answer.status, 201);
     serde_json::from_str(&answer.body).unwrap()
 }
@@ -348,6 +350,7 @@ pub fn goodwill(index: usize, number: u32, gross_minor: i64, now: Instant) -> To
             cause,
             generation: 0,
             reason: "goodwill_first".to_owned(),
+            against: makegood::domain::books::Code::Goodwill,
             gross,
             net: split.net,
             tax: split.tax,

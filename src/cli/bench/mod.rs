@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 mod generate;
 mod p1_core;
+mod p2;
 mod p4;
 mod p5;
 mod served;
@@ -43,6 +44,10 @@ pub struct BenchArgs {
 enum Bench {
     /// Downtime, uptime and credit of a month for every mailbox and account, in memory, on one thread
     P1Core,
+    /// An approved run becomes credits with all that belongs to them, and its credits are numbered
+    P2CreditRun,
+    /// A run ten times as large, by a service of its own, and how much memory that takes
+    P2Scale,
     /// A whole feed over HTTP by one consumer, and its last page beside its first
     P4Feed,
     /// A file of placements over HTTP into an empty table, and then a day's moves
@@ -125,6 +130,8 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<()> {
     for bench in chosen {
         reports.push(match bench {
             Bench::P1Core => p1_core::run(args)?,
+            Bench::P2CreditRun => p2::run(args).await?,
+            Bench::P2Scale => p2::scale(args).await?,
             Bench::P4Feed => p4::run(args).await?,
             Bench::P5Load => p5::load(args).await?,
             Bench::P5Memory => p5::memory(args).await?,

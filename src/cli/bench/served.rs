@@ -42,21 +42,33 @@ impl Drop for Folder {
 
 /// The service, its database as the bench sees it, and where it answers. Fields are dropped in this order.
 pub struct Served {
-    child: Child,
+    /// None where the bench does by itself what the service would.
+    child: Option<Child>,
     pub opened: Opened,
     url: String,
     token: String,
     _folder: Folder,
 }
 
+async fn open() -> anyhow::Result<(Folder, Opened)> {
+    let folder = std::env::temp_dir().join(format!("makegood-bench-{}", uuid::Uuid::now_v7().simple()));
+    std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder = Folder(folder);
+    let args = DatabaseArgs { database_url: None, owner_url: None, data_dir: Some(folder.0.clone()) };
+    let opened = database::open(&args).await?;
+    Ok((folder, opened))
+}
+
 impl Served {
+    /// Starts the database alone.
+    pub async fn idle() -> anyhow::Result<Self> {
+        let (folder, opened) = open().await?;
+        Ok(Served { child: None, opened, url: String::new(), token: String::new(), _folder: folder })
+    }
+
     /// Starts it, with the bench's shards registered.
     pub async fn start() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("makegood-bench-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let folder = Folder(folder);
-        let args = DatabaseArgs { database_url: None, owner_url: None, data_dir: Some(folder.0.clone()) };
-        let opened = database::open(&args).await?;
+        let (folder, opened) = open().await?;
         let key = MachineKey::load_or_create(&opened.keys_dir)?;
         let create = CreateArgs { role: Role::Operations, source: "bench".to_owned(), expires: DAY };
         let token = token::create(&opened.pool, &key, &Clock::real(), &administrator("bench"), &create).await?.token;
@@ -79,7 +91,7 @@ impl Served {
         };
         // What it says later is read, so that it never waits for a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let served = Served { child, opened, url, token, _folder: folder };
+        let served = Served { child: Some(child), opened, url, token, _folder: folder };
         served.register().await?;
         Ok(served)
     }
@@ -137,7 +149,7 @@ impl Served {
 
     /// The most that the service ever held in memory, in KiB. The database's own processes are not in it.
     pub fn peak_kib(&self) -> anyhow::Result<u64> {
-        let pid = self.child.id().context("the service has ended")?;
+        let pid = self.child.as_ref().and_then(Child::id).context("the service has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no /proc to read memory from")?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no peak in /proc")?;
         Ok(line.split_whitespace().nth(1).context("no figure in /proc")?.parse()?)

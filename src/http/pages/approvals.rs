@@ -16,6 +16,7 @@ use super::visitor::{READS_RUNS, Visitor};
 use super::{fmt, sum};
 use crate::domain::actor::Role;
 use crate::domain::claim::State as ClaimState;
+use crate::domain::goodwill::Subject;
 use crate::domain::ids::{AccountId, CreditRunId};
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
@@ -23,7 +24,7 @@ use crate::domain::time::DAY;
 use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use crate::http::App;
 use crate::store::runs::{Run, RunState, Tally};
-use crate::store::{Error, accounts, claims, run_reports, runs, terms};
+use crate::store::{Error, accounts, claims, goodwill, run_reports, runs, terms, windows};
 
 /// What waits for a second person, and the newest runs.
 pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, PageError> {
@@ -53,7 +54,7 @@ pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, 
         .map(|run| RunRow {
             reference: name(run),
             href: format!("/staff/approvals/{}", run.id),
-            what: format!("{}, promises of all plans", fmt::month(run.period)),
+            what: what(run),
             accounts: count(run.credits),
             total: fmt::money(run.total),
             by: run.proposed_by_name.clone(),
@@ -75,12 +76,22 @@ fn name(run: &Run) -> String {
     format!("CR-{}-{id}", run.period)
 }
 
+/// What it gives for, in words.
+fn what(run: &Run) -> String {
+    match (&run.takes_back, &run.goodwill) {
+        (Some(takes), _) => format!("Takes back run {}", takes.run),
+        (None, None) => format!("{}, promises of all plans", fmt::month(run.period)),
+        (None, Some((subject, _))) => format!("Goodwill for {}", subject.words()),
+    }
+}
+
 fn count(number: i64) -> String {
     fmt::count(u64::try_from(number).unwrap_or(0))
 }
 
 fn state(visitor: &Visitor, run: &Run) -> String {
     match run.state {
+        RunState::Proposed if run.replaced_by.is_some() => "Replaced by a newer plan".to_owned(),
         RunState::Proposed if visitor.now >= run.expires_at => "Expired".to_owned(),
         RunState::Proposed => {
             format!("Proposed, expires in {}", fmt::span(run.expires_at.micros() - visitor.now.micros()))
@@ -179,20 +190,37 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         figures: run_reports::figures(conn, &run).await?,
         hours: run_reports::by_hours(conn, &run).await?,
         held: run_reports::held(conn, &run).await?,
-        changed: runs::changed_since(
-            conn,
-            run.recorded_as_of,
-            run.period,
-            whole.start().plus(-DAY),
-            whole.end().plus(DAY),
-        )
-        .await?,
+        changed: match (&run.takes_back, &run.goodwill) {
+            // The approval itself looks whether something of it was taken back since.
+            (Some(_), _) => Vec::new(),
+            (None, None) => {
+                let (start, end) = (whole.start().plus(-DAY), whole.end().plus(DAY));
+                runs::changed_since(conn, run.recorded_as_of, run.period, start, end).await?
+            }
+            (None, Some((subject, _))) => goodwill_changed(conn, &run, subject, visitor).await?,
+        },
         names: names.into_values().map(|one| (one.id, format!("{}, {}", one.reference, one.name))).collect(),
         run,
         plans,
         largest,
         promises,
     })
+}
+
+/// What goodwill rests on and was recorded since.
+async fn goodwill_changed(
+    conn: &mut PgConnection,
+    run: &Run,
+    subject: &Subject,
+    visitor: &Visitor,
+) -> Result<Vec<(&'static str, i64)>, PageError> {
+    let windows: Vec<uuid::Uuid> = match subject {
+        Subject::Incident(name) => {
+            windows::of_incident(conn, name).await?.into_iter().map(|one| one.window.id.0).collect()
+        }
+        Subject::Window(id) => vec![id.0],
+    };
+    Ok(goodwill::changed_since(conn, &windows, run.recorded_as_of, visitor.now).await?)
 }
 
 fn money(minor: i64, loaded: &Loaded) -> Result<String, PageError> {
@@ -208,7 +236,13 @@ fn fill(
     problems: Problems,
 ) -> Result<RunPage, PageError> {
     let (run, tally) = (&loaded.run, &loaded.tally);
-    let heading = format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period));
+    let heading = match (&run.takes_back, &run.goodwill) {
+        (Some(_), _) => format!("Take back the credits of {} accounts", count(tally.credited)),
+        (None, None) => format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period)),
+        (None, Some((subject, _))) => {
+            format!("Give {} accounts goodwill for {}", count(tally.credited), subject.words())
+        }
+    };
     let mut shell = visitor.shell(&heading, "/staff/approvals");
     shell.has_problem = !problems.is_empty();
     let proposed = fmt::stamp(run.proposed_at, visitor.operator.zone, super::fmt::Reader::Staff);
@@ -223,7 +257,10 @@ fn fill(
         ),
         heading,
         stats: vec![
-            Stat::new("To be credited", fmt::money(run.total)),
+            Stat::new(
+                if run.takes_back.is_some() { "To be taken back" } else { "To be credited" },
+                fmt::money(run.total),
+            ),
             Stat::new("Accounts", count(tally.credited)),
             Stat::new("Held back", count(tally.held_back)),
             Stat::new("Largest single credit", money(loaded.figures.largest_minor, loaded)?),
@@ -305,6 +342,10 @@ fn held_reason(reason: &str) -> String {
         "history_missing" => "What was credited before is not known".to_owned(),
         "calendar_missing" => "A holiday calendar is missing".to_owned(),
         "subscription_changed" => "The plan changed in the month".to_owned(),
+        "class_unknown" => "No class is of the customer's plan".to_owned(),
+        "area_unknown" => "No area is of the mailbox's place".to_owned(),
+        "account_closed" => "The account is closed".to_owned(),
+        "other_currency" => "The account is in another currency".to_owned(),
         other => other.replace('_', " "),
     }
 }
@@ -349,6 +390,9 @@ fn checks(visitor: &Visitor, loaded: &Loaded) -> Result<Vec<Check>, PageError> {
         Check {
             mark: if figures.again == 0 { Mark::Passed } else { Mark::Warning },
             text: match figures.again {
+                _ if run.takes_back.is_some() => {
+                    "What was taken back of these credits before is not taken back again".to_owned()
+                }
                 0 => "Nothing is credited twice: no account has a credit for this cause".to_owned(),
                 again => format!("{again} accounts were credited for this before: only the difference is given"),
             },
@@ -382,7 +426,12 @@ fn side(
 ) -> RunSide {
     let run = &loaded.run;
     let credits = count(run.credits);
+    let is_taking = run.takes_back.is_some();
     match run.state {
+        RunState::Approved if is_taking => RunSide::Underway {
+            text: format!("{credits} credits are being taken back."),
+            href: format!("/staff/approvals/{}", run.id),
+        },
         RunState::Approved => RunSide::Underway {
             text: format!("{} of {credits} posted.", count(loaded.figures.issued)),
             href: format!("/staff/approvals/{}", run.id),
@@ -390,8 +439,13 @@ fn side(
         RunState::Applied => {
             let by = run.approved_by_name.as_deref().unwrap_or_default();
             let total = fmt::money(run.total);
-            RunSide::Done { text: format!("{credits} credits posted, {total}. {by} approved it."), links: Vec::new() }
+            let done = if is_taking { "taken back" } else { "posted" };
+            RunSide::Done { text: format!("{credits} credits {done}, {total}. {by} approved it."), links: Vec::new() }
         }
+        RunState::Proposed if run.replaced_by.is_some() => RunSide::Stale {
+            text: "A newer plan stands in its place. Nothing was credited by this one.".to_owned(),
+            again: None,
+        },
         RunState::Proposed if visitor.now >= run.expires_at => RunSide::Stale {
             text: format!("{} proposed it, and nobody approved it in time. Nothing was credited.", run.proposed_by_name),
             again: None,
@@ -415,7 +469,10 @@ fn side(
                 total: fmt::money(run.total),
                 typed: typed.to_owned(),
                 problems,
-                button: format!("Approve and credit {} accounts", count(loaded.tally.credited)),
+                button: match is_taking {
+                    true => format!("Approve and take back from {} accounts", count(loaded.tally.credited)),
+                    false => format!("Approve and credit {} accounts", count(loaded.tally.credited)),
+                },
                 barred: own.or(failed),
                 send_back: None,
             }))

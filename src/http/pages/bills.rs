@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::errors::PageError;
 use super::fmt;
-use super::view::CreditStanding;
 use crate::domain::course::{Course, Standing, TakenBack};
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, CreditId};
@@ -16,6 +15,40 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::period::Month;
 use crate::store::courses::{self, Recorded};
 use crate::store::credits::{self, Credit};
+
+/// Where a credit stands on its way to a bill, in the customer's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreditStanding {
+    WorkedOut,
+    WaitingForBilling,
+    SentToBilling,
+    ConfirmedByBilling,
+    /// The month of the bill, "November"; "your next" until billing has named one.
+    OnBill(String),
+    Corrected,
+    /// Billing said no: a person looks at it.
+    WithAPerson,
+    /// In money.
+    PaidOut,
+    /// Its time was over before it came off a bill.
+    Expired,
+}
+
+impl CreditStanding {
+    pub fn words(&self) -> String {
+        match self {
+            CreditStanding::WorkedOut => "Worked out".to_owned(),
+            CreditStanding::WaitingForBilling => "Waiting for billing".to_owned(),
+            CreditStanding::SentToBilling => "Sent to billing".to_owned(),
+            CreditStanding::ConfirmedByBilling => "Confirmed by billing".to_owned(),
+            CreditStanding::OnBill(month) => format!("On your {month} bill"),
+            CreditStanding::Corrected => "Corrected".to_owned(),
+            CreditStanding::WithAPerson => "A person is looking at it".to_owned(),
+            CreditStanding::PaidOut => "Paid out".to_owned(),
+            CreditStanding::Expired => "Expired".to_owned(),
+        }
+    }
+}
 
 /// One account's credits, the newest first, with what happened to each.
 #[derive(Debug)]

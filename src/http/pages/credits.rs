@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::Datelike;
 
-use super::bills::Credits;
+use super::bills::{CreditStanding, Credits};
 use super::errors::PageError;
 use super::fmt;
 use super::month::Chosen;
-use super::view::{CreditRow, CreditStanding, CreditsPage};
+use super::view::{CreditRow, CreditsPage};
 use super::visitor::Visitor;
 use crate::domain::account::Account;
 use crate::domain::course::{DeedKind, OVER_PAYMENT, Step};

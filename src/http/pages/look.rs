@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use askama::Template;
 
+use super::bills::CreditStanding;
 use super::fmt::{self, Reader};
 use super::plot::{DayBars, LaneSpec, Lanes, SpanState};
 use super::view::*;

@@ -5,11 +5,11 @@ use axum::response::{Redirect, Response};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::bills::Credits;
+use super::bills::{CreditStanding, Credits};
 use super::errors::PageError;
 use super::fmt::{self, Reader};
 use super::sum;
-use super::view::{Answer, Ask, CreditStanding, FactSection, Link, MonthPage};
+use super::view::{Answer, Ask, FactSection, Link, MonthPage};
 use super::visitor::Visitor;
 use crate::domain::account::Account;
 use crate::domain::assessment::{Assessment, Blocker, Line, Outcome};

@@ -6,6 +6,7 @@
 
 use askama::Template;
 
+use super::bills::CreditStanding;
 use super::plot::{DayBars, Lanes};
 use crate::domain::claim::{Reason, State};
 
@@ -219,40 +220,6 @@ impl Fact {
 pub struct FactSection {
     pub heading: String,
     pub facts: Vec<Fact>,
-}
-
-/// Where a credit stands on its way to a bill, in the customer's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CreditStanding {
-    WorkedOut,
-    WaitingForBilling,
-    SentToBilling,
-    ConfirmedByBilling,
-    /// The month of the bill, "November"; "your next" until billing has named one.
-    OnBill(String),
-    Corrected,
-    /// Billing said no: a person looks at it.
-    WithAPerson,
-    /// In money.
-    PaidOut,
-    /// Its time was over before it came off a bill.
-    Expired,
-}
-
-impl CreditStanding {
-    pub fn words(&self) -> String {
-        match self {
-            CreditStanding::WorkedOut => "Worked out".to_owned(),
-            CreditStanding::WaitingForBilling => "Waiting for billing".to_owned(),
-            CreditStanding::SentToBilling => "Sent to billing".to_owned(),
-            CreditStanding::ConfirmedByBilling => "Confirmed by billing".to_owned(),
-            CreditStanding::OnBill(month) => format!("On your {month} bill"),
-            CreditStanding::Corrected => "Corrected".to_owned(),
-            CreditStanding::WithAPerson => "A person is looking at it".to_owned(),
-            CreditStanding::PaidOut => "Paid out".to_owned(),
-            CreditStanding::Expired => "Expired".to_owned(),
-        }
-    }
 }
 
 /// The first thing that a customer reads about a month.
