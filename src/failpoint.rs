@@ -13,7 +13,7 @@ pub const SAID: &str = "fail point reached: ";
 pub const BUILT_IN: bool = cfg!(any(debug_assertions, feature = "failpoints"));
 
 /// Every point there is. `tests/house.rs` compares the list with the tree.
-pub const ALL: [&str; 58] = [
+pub const ALL: [&str; 65] = [
     "once.after_begin",
     "once.before_keep",
     "once.before_commit",
@@ -67,6 +67,13 @@ pub const ALL: [&str; 58] = [
     "settle.before_deed",
     "settle.after_deed",
     "settle.after_post",
+    "close.before_provisions",
+    "close.after_provisions",
+    "close.after_postings",
+    "close.before_opening",
+    "close.after_opening",
+    "journal.before_batch",
+    "journal.after_batch",
     "sequence.after_take",
     "sequence.after_chain",
     "sequence.after_items",

@@ -83,11 +83,21 @@ const ANSWER: [&str; 5] = [
 ];
 const REVERSE: [&str; 3] = ["reverse.before_deeds", "reverse.after_deeds", "reverse.after_post"];
 const SETTLE: [&str; 3] = ["settle.before_deed", "settle.after_deed", "settle.after_post"];
+const CLOSE: [&str; 5] = [
+    "close.before_provisions",
+    "close.after_provisions",
+    "close.after_postings",
+    "close.before_opening",
+    "close.after_opening",
+];
+const JOURNAL: [&str; 2] = ["journal.before_batch", "journal.after_batch"];
 const DECIDE: [&str; 3] = ["decide.before_decision", "decide.after_decision", "decide.after_audit"];
 
 #[test]
 fn each_fail_point_is_tried_here() {
-    let tried = [&ONCE[..], &APPROVE, &APPLY, &SEQUENCE, &ACT, &POST, &ANSWER, &REVERSE, &SETTLE, &DECIDE].concat();
+    let tried =
+        [&ONCE[..], &APPROVE, &APPLY, &SEQUENCE, &ACT, &POST, &ANSWER, &REVERSE, &SETTLE, &CLOSE, &JOURNAL, &DECIDE]
+            .concat();
     assert_eq!(BTreeSet::from_iter(tried), BTreeSet::from(failpoint::ALL));
 }
 
@@ -399,6 +409,40 @@ async fn what_finance_does_with_a_credit_is_done_once_wherever_the_server_is_kil
         let server = start(&world, &doors, "");
         let again = asking.insist(&server.url).await;
         assert_eq!((again.0, again.1), (201, true), "{}", again.2);
+        server.kill();
+    }
+    books_hold(pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_journal_is_made_and_a_period_closed_once_wherever_the_server_is_killed() {
+    if is_skipped("a_journal_is_made_and_a_period_closed_once_wherever_the_server_is_killed") {
+        return;
+    }
+    let (world, doors) = place(1).await;
+    let pool = &world.database.app;
+    let run = propose(pool, november(5), "run").await;
+    approve(pool, november(5), "wiremu", &run).await.unwrap();
+    apply(pool, november(5), run.id).await;
+    books_hold(pool).await;
+    let asking = |path: &str, key: &'static str, body: Value| Asking {
+        path: path.to_owned(),
+        token: doors.staff("finn", Role::Finance),
+        key,
+        body,
+    };
+    let journal = asking("/v1/ledger/journals", "journal", json!({ "period": "2026-10" }));
+    let closing = asking("/v1/ledger/periods", "close", json!({ "period": "2026-10", "to": "closing" }));
+    for (asking, points, status, action) in
+        [(&journal, &JOURNAL[..], 201, "journal.make"), (&closing, &CLOSE[..], 200, "period.close")]
+    {
+        for point in [points, &ONCE[3..]].concat() {
+            asking.kill_at(&world, &doors, point).await;
+            assert_eq!(audited(pool, action).await, i64::from(point == "once.after_commit"), "{point}");
+        }
+        let server = start(&world, &doors, "");
+        let again = asking.insist(&server.url).await;
+        assert_eq!((again.0, again.1), (status, true), "{}", again.2);
         server.kill();
     }
     books_hold(pool).await;

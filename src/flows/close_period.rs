@@ -20,6 +20,7 @@ use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::accounting::{OpenClaim, Provision, Step};
 use crate::store::credits::{Entry, post};
 use crate::store::{Error, accounting as store, audit, books as balances, chart, lock_account, money, operator};
@@ -136,12 +137,17 @@ async fn begin_closing(
     store::freeze(conn).await?;
     let (_, chart) = chart::newest(conn).await?;
     let provisions = provisions(conn, period, &operator, &chart).await?;
+    failpoint::reach("close.before_provisions").await;
     store::insert_provisions(conn, period, &provisions).await?;
+    failpoint::reach("close.after_provisions").await;
     let document = accounting::provision_document(period);
     let posted = set_aside(conn, period, &provisions, actor, now).await?;
+    failpoint::reach("close.after_postings").await;
     let document = posted.then_some(document);
     store::insert_step(conn, &step(period, PeriodState::Closing, actor, &actor.key(), now, None, document)).await?;
+    failpoint::reach("close.before_opening").await;
     store::open_on(conn, period.next().first_day()).await?;
+    failpoint::reach("close.after_opening").await;
     Ok(json!({ "provisions": provisions.len() }))
 }
 

@@ -12,6 +12,7 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::period::Month;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::journals::{self, Batch};
 use crate::store::{Error, audit, chart, feed, ledger, lock_account};
 
@@ -120,7 +121,9 @@ pub async fn make_journal(
         made_at: now,
         made_by: actor.key(),
     };
+    failpoint::reach("journal.before_batch").await;
     journals::insert(tx, &batch).await?;
+    failpoint::reach("journal.after_batch").await;
     let detail = json!({ "period": period, "transfers": batch.transfers, "sha256": hex::encode(file.hash) });
     let (account, action, subject) = (audit::NO_ACCOUNT, "journal.make", no.to_string());
     audit::record(tx, &audit::Entry { account, actor, action, subject: &subject, detail, at: now }).await?;
