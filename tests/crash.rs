@@ -306,7 +306,7 @@ async fn nothing_acknowledged_is_lost_when_the_database_is_killed_under_load() {
 
 /// Soaks for a few seconds, as the program, and gives its exit code and what it reports. `MAKEGOOD_TEST_SOAK_SECONDS` makes it longer.
 fn soak(seed: u64, folder: &std::path::Path) -> (Option<i32>, Value, String) {
-    let seconds = std::env::var("MAKEGOOD_TEST_SOAK_SECONDS").unwrap_or_else(|_| "12".to_owned());
+    let seconds = std::env::var("MAKEGOOD_TEST_SOAK_SECONDS").unwrap_or_else(|_| "9".to_owned());
     let soaked = std::process::Command::new(PROGRAM)
         .args(["soak", "--writers", "8", "--accounts", "40", "--seconds", &seconds, "--seed", &seed.to_string()])
         .arg("--data")

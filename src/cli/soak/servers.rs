@@ -89,7 +89,7 @@ impl Keeper {
     fn point(&mut self, soak: &Soak) -> Option<String> {
         let is_armed = failpoint::BUILT_IN && *soak.phase.borrow() == Phase::Storm && self.rng.bool();
         let point = self.rng.choice(failpoint::ALL)?;
-        is_armed.then(|| format!("{point}:{}", self.rng.u32(1..30)))
+        is_armed.then(|| format!("{point}:{}", self.rng.u32(1..8)))
     }
 
     async fn start(&self, soak: &Arc<Soak>, point: Option<String>) -> anyhow::Result<Running> {
