@@ -20,10 +20,13 @@ ALTER TABLE credit_run ADD COLUMN matrix jsonb;
 -- The plan that this one stands in the place of, and the one that stands in the place of this.
 ALTER TABLE credit_run ADD COLUMN replaces uuid;
 ALTER TABLE credit_run ADD COLUMN replaced_by uuid;
--- The run whose credits this one takes back, and why.
+-- The run whose credits this one takes back; why, as a code, and in somebody's own words, which may have to be erased one day.
 ALTER TABLE credit_run ADD COLUMN reverses uuid;
 ALTER TABLE credit_run ADD COLUMN reversal_reason text;
+ALTER TABLE credit_run ADD COLUMN reversal_note text;
 ALTER TABLE credit_run ADD CONSTRAINT credit_run_takes_a_known_road CHECK (road IN ('contract', 'goodwill'));
 ALTER TABLE credit_run ADD CONSTRAINT credit_run_of_goodwill_has_a_subject CHECK ((road = 'goodwill') = (subject IS NOT NULL));
-ALTER TABLE credit_run ADD CONSTRAINT credit_run_reverses_for_a_reason CHECK ((reverses IS NULL) = (reversal_reason IS NULL));
+ALTER TABLE credit_run ADD CONSTRAINT credit_run_reverses_for_a_reason CHECK (
+    (reverses IS NULL) = (reversal_reason IS NULL) AND (reverses IS NULL) = (reversal_note IS NULL)
+);
 GRANT UPDATE (replaced_by) ON credit_run TO makegood_app;

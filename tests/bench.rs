@@ -100,3 +100,21 @@ fn a_small_file_is_loaded_beside_its_floor_and_the_server_stays_small() {
     let figure = &said["benches"][0]["figures"][0];
     assert!((1_000..128_000).contains(&thousandths(&figure["ours"])), "{figure}");
 }
+
+#[test]
+fn a_small_run_is_credited_beside_its_floor_and_a_larger_one_by_a_service() {
+    if support::is_skipped("a_small_run_is_credited_beside_its_floor_and_a_larger_one_by_a_service") {
+        return;
+    }
+    let said = json(&["--only", "p2-credit-run", "--size", "700", "--rounds", "1"]);
+    let (facts, figures) = (&said["benches"][0]["facts"], said["benches"][0]["figures"].as_array().unwrap());
+    let names: Vec<&str> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["p2-credit-run", "p2-feed-lag"]);
+    assert_eq!((&facts["credits"], &facts["rows_of_the_floor"]), (&700.into(), &3_500.into()));
+    assert_eq!(figures[0]["target"].to_string(), "1.350");
+
+    let said = json(&["--only", "p2-scale", "--size", "100", "--rounds", "1"]);
+    let figures = said["benches"][0]["figures"].as_array().unwrap();
+    assert_eq!(figures[0]["name"], "p2-scale");
+    assert!((1_000..256_000).contains(&thousandths(&figures[1]["ours"])), "{said}");
+}

@@ -6,6 +6,7 @@ mod support;
 mod world;
 
 use makegood::domain::actor::Role;
+use makegood::domain::course::ReversalReason;
 use makegood::domain::goodwill::Matrix;
 use makegood::domain::ids::CreditRunId;
 use makegood::domain::time::{HOUR, Instant, SECOND};
@@ -15,11 +16,14 @@ use makegood::flows::assess_period::assess_period;
 use makegood::flows::propose_credit_run::{CreditRun, ProposeCreditRun, propose_credit_run};
 use makegood::flows::propose_goodwill::{ProposeGoodwill, propose_goodwill};
 use makegood::flows::publish_terms::{PublishTerms, publish_terms};
+use makegood::flows::reverse_credit::{ReverseCredit, reverse_credit};
+use makegood::flows::reverse_credit_run::{ReverseCreditRun, reverse_credit_run};
 use makegood::http::run_preview;
 use makegood::store::{Error, run_reports, runs};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::is_skipped;
+use uuid::Uuid;
 use world::*;
 
 #[tokio::test]
@@ -706,5 +710,66 @@ async fn sixty_four_goodwill_runs_at_once_stay_within_their_budget() {
     let given: i64 = sqlx::query_scalar("SELECT given_minor FROM goodwill_budget").fetch_one(pool).await.unwrap();
     assert_eq!(given, FIT * 1_500);
     assert_eq!(audited(pool, "credit_run.approve.refused").await, i64::try_from(RUNS).unwrap() - FIT);
+    books_hold(pool).await;
+}
+
+async fn reverse(pool: &PgPool, who: &str, name: &str, run: &CreditRun) -> Result<CreditRun, Error> {
+    let request =
+        ReverseCreditRun { reason: ReversalReason::RecordCorrected, note: "The outage was mx-08's.".to_owned() };
+    let actor = staff(who, Role::Finance);
+    let answer = reverse_credit_run(pool, november(6), &actor, &key(name), run.id, request).await?;
+    Ok(serde_json::from_str(&answer.body).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_is_taken_back_by_two_other_people_once_and_what_is_due_can_be_given_anew() {
+    if is_skipped("a_run_is_taken_back_by_two_other_people_once_and_what_is_due_can_be_given_anew") {
+        return;
+    }
+    const COUNT: usize = 25;
+    let world = world(COUNT).await;
+    let pool = &world.database.app;
+    let run = propose(pool, november(5), "run").await;
+    assert_eq!(refused(reverse(pool, "tui", "early", &run).await), "wrong_state", "nothing is issued yet");
+    approve(pool, november(5), "wiremu", &run).await.unwrap();
+    apply(pool, november(5), run.id).await;
+
+    // One of its credits was taken back before: it is not again.
+    let first: (Uuid, Uuid, i64) =
+        sqlx::query_as("SELECT account_id, credit_id, gross_minor FROM credit ORDER BY account_id LIMIT 1")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    let alone = ReverseCredit { reason: ReversalReason::IssuedInError, note: "Wrong account.".to_owned() };
+    let name = format!("crd_{}", first.1.simple());
+    reverse_credit(pool, november(5), &staff("tui", Role::Finance), &key("one"), &name, alone).await.unwrap();
+
+    let reversal = reverse(pool, "tui", "reversal", &run).await.unwrap();
+    assert_eq!((reversal.total.minor(), reversal.credits), (run.total.minor() - first.2, 24), "{reversal:?}");
+    assert_eq!(reversal.nothing_due_accounts, 1);
+    let twin = reverse(pool, "tui", "twin", &run).await.unwrap();
+    for (who, code) in [("aroha", "four_eyes"), ("wiremu", "four_eyes"), ("tui", "four_eyes")] {
+        assert_eq!(refused(approve(pool, november(6), who, &reversal).await), code, "{who}");
+    }
+    assert_eq!(approve(pool, november(6), "talia", &reversal).await.unwrap().status, 202);
+    assert_eq!(refused(approve(pool, november(6), "hemi", &twin).await), "plan_stale", "the first is being applied");
+    let taken = tokio::join!(apply(pool, november(6), reversal.id), apply(pool, november(6), reversal.id));
+    assert_eq!(taken.0 + taken.1, 24);
+    assert_eq!(state(pool, reversal.id).await, "applied");
+    assert_eq!(refused(approve(pool, november(6), "hemi", &twin).await), "plan_stale", "nothing of it stands");
+    assert_eq!(refused(reverse(pool, "tui", "again", &run).await), "wrong_state");
+    assert_eq!(refused(reverse(pool, "tui", "back", &reversal).await), "wrong_state", "a reversal is final");
+    let told: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE op = 'cancel'").fetch_one(pool).await.unwrap();
+    assert_eq!(told, 25);
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM credit").fetch_one(pool).await.unwrap();
+    assert_eq!(kept, 25, "nothing that was issued is gone");
+    books_hold(pool).await;
+
+    // What was taken back no longer counts as given.
+    let anew = propose(pool, november(7), "anew").await;
+    assert_eq!((anew.total.minor(), anew.credits), (run.total.minor(), 25));
+    approve(pool, november(7), "wiremu", &anew).await.unwrap();
+    assert_eq!(apply(pool, november(7), anew.id).await, 25);
     books_hold(pool).await;
 }

@@ -20,6 +20,8 @@ pub enum CreditRunCommand {
     Show(ShowArgs),
     /// Approve a run that somebody else proposed, by its total
     Approve(ApproveArgs),
+    /// Propose to take back what stands of a run's credits; it is approved like a run
+    Reverse(ReverseArgs),
 }
 
 #[derive(Debug, Args)]
@@ -67,12 +69,29 @@ pub struct ApproveArgs {
     total: String,
 }
 
+#[derive(Debug, Args)]
+pub struct ReverseArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    again: Again,
+    /// The run's id.
+    run: Uuid,
+    /// issued_in_error, duplicate, record_corrected or agreed_with_customer.
+    #[arg(long)]
+    reason: String,
+    /// Why, in your words.
+    #[arg(long)]
+    note: String,
+}
+
 /// Does it; gives what the program ends with.
 pub async fn run(command: &CreditRunCommand) -> u8 {
     ended(match command {
         CreditRunCommand::Propose(args) => propose(args).await,
         CreditRunCommand::Show(args) => show(args).await,
         CreditRunCommand::Approve(args) => approve(args).await,
+        CreditRunCommand::Reverse(args) => reverse(args).await,
     })
 }
 
@@ -112,6 +131,14 @@ async fn approve(args: &ApproveArgs) -> Result<(), Failed> {
     Ok(())
 }
 
+async fn reverse(args: &ReverseArgs) -> Result<(), Failed> {
+    let key = args.again.key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    let path = format!("/v1/credit-runs/{}/reverse", args.run);
+    let said = args.common.send(&path, &key, &json!({ "reason": args.reason, "note": args.note }), "").await?;
+    let id = said["id"].as_str().unwrap_or_default().to_owned();
+    shown(&args.common, &id).await
+}
+
 async fn shown(common: &Common, id: &str) -> Result<(), Failed> {
     let run = common.client()?.get_named("/v1/credit-runs", id).await?;
     if common.json {
@@ -133,6 +160,10 @@ fn described(run: &Value) -> String {
     let what = match run["subject"].as_str() {
         Some(subject) => format!("goodwill for {subject}"),
         None => format!("{} for {}", text("road"), text("period")),
+    };
+    let what = match run["reverses"].as_str() {
+        Some(original) => format!("takes back run {original} ({what}): {}", text("reversal_note")),
+        None => what,
     };
     let mut lines = vec![
         format!("run {}: {what}", text("id")),

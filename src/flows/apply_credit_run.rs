@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
+use super::reverse_credit_run::reverse_batch;
 use crate::domain::accounting::effective;
 use crate::domain::books::Code;
 use crate::domain::credit::{Cause, credit_id};
@@ -35,7 +36,7 @@ pub const GOODWILL: &str = "goodwill";
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// This many credits were issued; more may be left.
+    /// This many credits were issued, or taken back; more may be left.
     Issued(usize),
     /// Others are at all that is left.
     Busy,
@@ -62,11 +63,16 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     Ok(Step::Issued(issued))
 }
 
+/// Issues, or takes back, what the lines of a batch say.
 async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> Result<usize, Error> {
+    mass_credits::look_up_by_key(tx).await?;
     let items = runs::credits_of(tx, run.id, batch).await?;
     let operator = operator::get(tx).await?;
+    if let Some(takes) = &run.takes_back {
+        return reverse_batch(tx, run, takes, &items, &operator, now).await;
+    }
     let accounts: Vec<Uuid> = items.iter().map(|item| item.account.0).collect();
-    let heads = mass_credits::lock_heads(tx, &accounts).await?;
+    let heads = mass_credits::count_heads_up(tx, &accounts).await?;
     let open_from = accounting::open_from(tx).await?;
     let (_, chart) = chart::newest(tx).await?;
     let reason = if run.goodwill.is_none() { REASON } else { GOODWILL };
@@ -134,6 +140,14 @@ async fn end_run(tx: &mut Tx, run: Run, now: Instant) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a line of a run is credited for.
+pub fn cause(run: &Run, item: &RunItem) -> Cause {
+    match &run.goodwill {
+        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
+        Some((subject, _)) => Cause::Goodwill(subject.clone()),
+    }
+}
+
 /// What the credits of a run share in the books.
 struct Booking {
     reason: &'static str,
@@ -153,10 +167,7 @@ fn credit(run: &Run, item: &RunItem, addressee: &Addressee, booking: &Booking, n
     let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
     let split = booking.rule.split(gross).map_err(broken)?;
-    let cause = match &run.goodwill {
-        None => Cause::Period { subscription: item.subscription, period: run.period, promise: item.promise.clone() },
-        Some((subject, _)) => Cause::Goodwill(subject.clone()),
-    };
+    let cause = cause(run, item);
     let of_period = run.goodwill.is_none();
     let generation = u32::try_from(item.generation).unwrap_or(0);
     Ok(Credit {

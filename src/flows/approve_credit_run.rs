@@ -4,10 +4,10 @@ use serde::Deserialize;
 use sqlx::PgPool;
 
 use super::apply_credit_run::BATCH;
-use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
 use super::propose_goodwill::refuse_changed;
+use super::{note_refusal, reverse_credit_run};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::goodwill::Matrix;
 use crate::domain::ids::CreditRunId;
@@ -52,19 +52,21 @@ pub async fn approve_credit_run(
     // The order of evidence comes before them, as it does for everybody: whatever commits before this approval is seen by it.
     let seen = runs::find(tx, id).await?.ok_or_else(unknown)?;
     evidence::settled(tx).await?;
-    match &seen.goodwill {
-        None => drop(runs::lock_period(tx, seen.period).await?),
-        Some((subject, _)) => drop(goodwill::lock_subject(tx, subject, None).await?),
+    match (&seen.takes_back, &seen.goodwill) {
+        (Some(takes), _) => drop(runs::lock(tx, takes.run).await?),
+        (None, None) => drop(runs::lock_period(tx, seen.period).await?),
+        (None, Some((subject, _))) => drop(goodwill::lock_subject(tx, subject, None).await?),
     }
     let run = runs::lock(tx, id).await?.ok_or_else(unknown)?;
     let mut refusal = check(&run, actor, &request, now).err();
     if refusal.is_none() {
-        match &run.goodwill {
-            None => {
+        match (&run.takes_back, &run.goodwill) {
+            (Some(takes), _) => refusal = reverse_credit_run::check(tx, &run, takes, actor).await?.err(),
+            (None, None) => {
                 refuse_stale(tx, &operator, run.period, run.recorded_as_of).await?;
                 refuse_overtaken(tx, &run).await?;
             }
-            Some((subject, matrix)) => {
+            (None, Some((subject, matrix))) => {
                 refuse_changed(tx, &run, subject, now).await?;
                 refusal = draw(tx, &run, matrix, now).await?.err();
             }

@@ -50,6 +50,7 @@ pub mod refold;
 pub mod register_shards;
 pub mod replay_spool;
 pub mod reverse_credit;
+pub mod reverse_credit_run;
 pub mod sequence_feed;
 pub mod set_up_chart;
 pub mod set_up_monitors;

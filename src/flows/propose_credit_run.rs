@@ -53,10 +53,11 @@ pub struct CreditRun {
     pub replaces: Option<CreditRunId>,
     #[schema(value_type = Option<String>)]
     pub replaced_by: Option<CreditRunId>,
-    /// The run whose credits this one takes back, and why.
+    /// The run whose credits this one takes back, and why. `total` is then what goes out of them.
     #[schema(value_type = Option<String>)]
     pub reverses: Option<CreditRunId>,
     pub reversal_reason: Option<String>,
+    pub reversal_note: Option<String>,
     /// `proposed`, `approved` (being applied) or `applied`.
     #[schema(example = "proposed")]
     pub state: String,
@@ -107,8 +108,9 @@ impl CreditRun {
             goodwill: run.goodwill.as_ref().map(|(_, matrix)| matrix.clone()),
             replaces: run.replaces,
             replaced_by: run.replaced_by,
-            reverses: run.reverses.as_ref().map(|(id, _)| *id),
-            reversal_reason: run.reverses.as_ref().map(|(_, reason)| reason.clone()),
+            reverses: run.takes_back.as_ref().map(|takes| takes.run),
+            reversal_reason: run.takes_back.as_ref().map(|takes| takes.reason.clone()),
+            reversal_note: run.takes_back.as_ref().map(|takes| takes.note.clone()),
             state: run.state.name().to_owned(),
             total: run.total,
             credits: run.credits,
@@ -183,7 +185,7 @@ pub async fn replace(tx: &mut Tx, old: CreditRunId, new: &Run) -> Result<(), Err
             Refusal::field("/replaces", "that run is for something else: a plan replaces one for the same").into()
         );
     }
-    if replaced.state != RunState::Proposed || replaced.reverses.is_some() {
+    if replaced.state != RunState::Proposed || replaced.takes_back.is_some() {
         let detail = format!("Run {old} was approved: it cannot be replaced. Propose a new one without `replaces`.");
         return Err(Refusal::new(Code::WrongState, detail).into());
     }
@@ -320,7 +322,7 @@ async fn plan(
         goodwill: None,
         replaces: request.replaces,
         replaced_by: None,
-        reverses: None,
+        takes_back: None,
         recorded_as_of: as_of,
         state: RunState::Proposed,
         total: totals.total(operator.currency)?,

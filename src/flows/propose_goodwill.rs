@@ -87,7 +87,7 @@ pub async fn propose_goodwill(
         goodwill: Some((subject, checked.matrix)),
         replaces: request.replaces,
         replaced_by: None,
-        reverses: None,
+        takes_back: None,
         recorded_as_of: as_of,
         state: RunState::Proposed,
         total: totals.total(operator.currency)?,

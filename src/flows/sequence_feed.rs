@@ -11,7 +11,7 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::failpoint;
 use crate::store::feed::{Head, Item, Waiting};
-use crate::store::{Error, Tx, books, feed};
+use crate::store::{Error, Tx, books, feed, mass_credits};
 
 /// How many events one transaction numbers.
 const BATCH: i64 = 5_000;
@@ -25,6 +25,7 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
         tx.rollback().await?;
         return Err(refused);
     }
+    mass_credits::look_up_by_key(&mut tx).await?;
     let waiting = feed::take_waiting(&mut tx, lane, BATCH).await?;
     if waiting.is_empty() {
         tx.commit().await?;

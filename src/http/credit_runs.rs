@@ -19,6 +19,7 @@ use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
 use crate::flows::assess_period::{PeriodAssessed, assess_period};
 use crate::flows::propose_credit_run::{CreditRun, ProposeCreditRun, propose_credit_run};
 use crate::flows::propose_goodwill::{ProposeGoodwill, propose_goodwill};
+use crate::flows::reverse_credit_run::{ReverseCreditRun, reverse_credit_run};
 use crate::store::runs::{self, ItemOutcome};
 use crate::store::{Error, run_reports};
 
@@ -226,6 +227,37 @@ pub async fn approve(
     let id = run_id(&id)?;
     let answer = approve_credit_run(&app.pool, app.clock.now(), &caller.0, &request.key, id, request.body).await?;
     app.wake_jobs();
+    Ok(answer.into_response())
+}
+
+/// Propose to take a credit run back
+///
+/// What stands of each of its credits. The proposal is a run of its own: read it, and let somebody else who neither proposed nor
+/// approved the run itself approve it by its total.
+#[utoipa::path(
+    post, path = "/v1/credit-runs/{id}/reverse", operation_id = "reverse_credit_run", tag = "credit runs",
+    params(
+        ("id" = String, Path, description = "The run's id"),
+        ("Idempotency-Key" = String, Header, description = "A value of your own; the same one when you retry"),
+    ),
+    request_body = ReverseCreditRun,
+    responses(
+        (status = 201, description = "Proposed", body = CreditRun),
+        (status = 403, description = "Not your role", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Not applied to its end, or nothing of it stands", body = ProblemBody,
+         content_type = "application/problem+json"),
+        (status = 422, description = "No reason was given", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn reverse(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    request: Keyed<ReverseCreditRun>,
+) -> Result<Response, Problem> {
+    let id = run_id(&id)?;
+    let answer = reverse_credit_run(&app.pool, app.clock.now(), &caller.0, &request.key, id, request.body).await?;
     Ok(answer.into_response())
 }
 

@@ -98,6 +98,7 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(credit_runs::propose_for_goodwill))
         .routes(routes!(credit_runs::get))
         .routes(routes!(credit_runs::lines))
+        .routes(routes!(credit_runs::reverse))
         .routes(routes!(differences::make, differences::list))
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))

@@ -100,15 +100,19 @@ pub async fn hit(conn: &mut PgConnection, down: &[Down], as_of: Instant) -> Resu
         .collect())
 }
 
-/// How often each of these accounts was given something for `cause`, and how much in all, in minor units.
+/// How often each of these accounts was given something for `cause`, and how much of it was not taken back, in minor units.
 pub async fn given(
     conn: &mut PgConnection,
     accounts: &[Uuid],
     cause: &str,
 ) -> Result<HashMap<AccountId, super::credits::Given>, Error> {
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
-        r"SELECT account_id, count(*), sum(gross_minor)::bigint FROM credit
-          WHERE account_id = ANY ($1) AND cause = $2 GROUP BY account_id",
+        r"SELECT account_id, count(*), coalesce(sum(gross_minor) FILTER (WHERE NOT is_taken), 0)::bigint
+          FROM (SELECT account_id, gross_minor,
+                       EXISTS (SELECT FROM credit_deed WHERE credit_deed.account_id = credit.account_id
+                                                         AND credit_deed.credit_id = credit.credit_id AND kind = 'reversed') AS is_taken
+                FROM credit WHERE account_id = ANY ($1) AND cause = $2) AS given
+          GROUP BY account_id",
     )
     .bind(accounts)
     .bind(cause)
@@ -134,11 +138,12 @@ pub async fn overtaken(conn: &mut PgConnection, run: Uuid, cause: &str) -> Resul
 /// Locks every goodwill run for a subject until commit, in the order of their ids, and counts those that were approved and are not
 /// applied to the end, but for `but`.
 pub async fn lock_subject(conn: &mut PgConnection, subject: &Subject, but: Option<Uuid>) -> Result<usize, Error> {
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as(r"SELECT run_id, state FROM credit_run WHERE subject = $1 ORDER BY run_id FOR NO KEY UPDATE")
-            .bind(subject.to_string())
-            .fetch_all(conn)
-            .await?;
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        r"SELECT run_id, state FROM credit_run WHERE subject = $1 AND reverses IS NULL ORDER BY run_id FOR NO KEY UPDATE",
+    )
+    .bind(subject.to_string())
+    .fetch_all(conn)
+    .await?;
     Ok(rows.iter().filter(|(id, state)| state == "approved" && Some(*id) != but).count())
 }
 

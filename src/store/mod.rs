@@ -54,6 +54,7 @@ pub mod people;
 pub mod placements;
 pub mod proof;
 pub mod run_reports;
+pub mod run_reversals;
 pub mod runs;
 pub mod sequences;
 pub mod sessions;

@@ -49,8 +49,8 @@ pub struct Run {
     /// The plan that this one stands in the place of, and the one that stands in the place of this.
     pub replaces: Option<CreditRunId>,
     pub replaced_by: Option<CreditRunId>,
-    /// The run whose credits this one takes back, and why.
-    pub reverses: Option<(CreditRunId, String)>,
+    /// Whose credits this one takes back; then its lines are what stands of them.
+    pub takes_back: Option<TakesBack>,
     pub recorded_as_of: Instant,
     pub state: RunState,
     pub total: Money,
@@ -69,6 +69,14 @@ pub struct Run {
     pub applied_at: Option<Instant>,
 }
 
+/// The run that another one takes back, and why: as a code, and in somebody's own words.
+#[derive(Clone, Debug)]
+pub struct TakesBack {
+    pub run: CreditRunId,
+    pub reason: String,
+    pub note: String,
+}
+
 #[derive(sqlx::FromRow)]
 struct RunRow {
     run_id: Uuid,
@@ -80,6 +88,7 @@ struct RunRow {
     replaced_by: Option<Uuid>,
     reverses: Option<Uuid>,
     reversal_reason: Option<String>,
+    reversal_note: Option<String>,
     recorded_as_of: DateTime<Utc>,
     state: String,
     currency: String,
@@ -115,7 +124,11 @@ impl RunRow {
                 .transpose()?,
             replaces: self.replaces.map(CreditRunId),
             replaced_by: self.replaced_by.map(CreditRunId),
-            reverses: self.reverses.map(CreditRunId).zip(self.reversal_reason),
+            takes_back: self.reverses.zip(self.reversal_reason).map(|(run, reason)| TakesBack {
+                run: CreditRunId(run),
+                reason,
+                note: self.reversal_note.unwrap_or_default(),
+            }),
             period: self.period.parse().map_err(|_| damaged("period"))?,
             recorded_as_of: instant(self.recorded_as_of, "credit_run.recorded_as_of")?,
             state: RunState::parse(&self.state).ok_or_else(|| damaged("state"))?,
@@ -142,8 +155,8 @@ pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     sqlx::query(
         r"INSERT INTO credit_run (run_id, road, period, recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due,
                                   inputs_hash, proposed_by, proposed_by_name, proposed_at, expires_at, subject, matrix, replaces,
-                                  reverses, reversal_reason)
-          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+                                  reverses, reversal_reason, reversal_note)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(run.id.0)
     .bind(run.road.name())
@@ -163,8 +176,9 @@ pub async fn insert(conn: &mut PgConnection, run: &Run) -> Result<(), Error> {
     .bind(run.goodwill.as_ref().map(|(subject, _)| subject.to_string()))
     .bind(matrix)
     .bind(run.replaces.map(|id| id.0))
-    .bind(run.reverses.as_ref().map(|(id, _)| id.0))
-    .bind(run.reverses.as_ref().map(|(_, reason)| reason.as_str()))
+    .bind(run.takes_back.as_ref().map(|takes| takes.run.0))
+    .bind(run.takes_back.as_ref().map(|takes| takes.reason.as_str()))
+    .bind(run.takes_back.as_ref().map(|takes| takes.note.as_str()))
     .execute(conn)
     .await?;
     Ok(())
@@ -182,8 +196,8 @@ pub async fn replace(conn: &mut PgConnection, old: CreditRunId, by: CreditRunId)
 
 pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
-                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
                  expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1",
     )
@@ -196,8 +210,8 @@ pub async fn find(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// The run, locked until commit: approving and applying it happen one after the other.
 pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run>, Error> {
     let row: Option<RunRow> = sqlx::query_as(
-        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
-                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
                  expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run WHERE run_id = $1 FOR UPDATE",
     )
@@ -210,8 +224,8 @@ pub async fn lock(conn: &mut PgConnection, id: CreditRunId) -> Result<Option<Run
 /// All runs, the newest first.
 pub async fn list(conn: &mut PgConnection, limit: i64) -> Result<Vec<Run>, Error> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, recorded_as_of, state,
-                 currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
+        r"SELECT run_id, road, period, subject, matrix, replaces, replaced_by, reverses, reversal_reason, reversal_note,
+                 recorded_as_of, state, currency, total_minor, credits, held_back, nothing_due, inputs_hash, proposed_by, proposed_by_name, proposed_at,
                  expires_at, approved_by, approved_by_name, approved_at, applied_at
           FROM credit_run ORDER BY proposed_at DESC, run_id LIMIT $1",
     )
@@ -506,28 +520,35 @@ pub async fn changed_since(
 /// Locks every contract run of a period until commit, in the order of their ids, and gives those that were approved and are not
 /// applied to the end: of two that are approved at once, the second sees the first.
 pub async fn lock_period(conn: &mut PgConnection, period: Month) -> Result<Vec<CreditRunId>, Error> {
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as(
-            r"SELECT run_id, state FROM credit_run WHERE period = $1 AND road = 'contract' ORDER BY run_id FOR NO KEY UPDATE",
-        )
-        .bind(period.to_string())
-        .fetch_all(conn)
-        .await?;
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        r"SELECT run_id, state FROM credit_run WHERE period = $1 AND road = 'contract' AND reverses IS NULL
+              ORDER BY run_id FOR NO KEY UPDATE",
+    )
+    .bind(period.to_string())
+    .fetch_all(conn)
+    .await?;
     let approved = rows.into_iter().filter(|(_, state)| state == RunState::Approved.name());
     Ok(approved.map(|(id, _)| CreditRunId(id)).collect())
 }
 
-/// How many lines of a run were overtaken: since it was proposed, another run gave something for the same cause.
+/// How many lines of a run were overtaken: since it was proposed, something was given for the same cause, or taken back.
 pub async fn overtaken(conn: &mut PgConnection, run: &Run) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         r"SELECT count(*) FROM credit_run_item AS item
-          WHERE item.run_id = $1 AND item.outcome = 'credit' AND item.generation <> (
+          WHERE item.run_id = $1 AND item.outcome = 'credit' AND (item.generation <> (
               SELECT count(*) FROM credit
               WHERE credit.account_id = item.account_id AND credit.subscription_id = item.subscription_id
-                AND credit.road = 'contract' AND credit.service_from = $2)",
+                AND credit.road = 'contract' AND credit.service_from = $2)
+            OR item.generation > 0 AND EXISTS (
+              SELECT FROM credit JOIN credit_deed AS deed
+                ON deed.account_id = credit.account_id AND deed.credit_id = credit.credit_id
+              WHERE credit.account_id = item.account_id AND credit.subscription_id = item.subscription_id
+                AND credit.road = 'contract' AND credit.service_from = $2
+                AND deed.kind IN ('reversed', 'debited') AND deed.recorded_at > $3))",
     )
     .bind(run.id.0)
     .bind(run.period.first_day())
+    .bind(run.proposed_at.utc())
     .fetch_one(conn)
     .await?)
 }

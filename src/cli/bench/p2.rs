@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
-use crate::domain::operator::{CreditRules, Operator, Tax};
+use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::time::{DAY, Instant};
 use crate::flows::apply_credit_run::{Step, WORKERS, apply_step};
@@ -34,22 +34,7 @@ const LARGER: i64 = 10;
 const LONGER: u64 = 11;
 
 fn operator() -> anyhow::Result<Operator> {
-    Ok(Operator {
-        name: "Aoraki Mail".to_owned(),
-        currency: "NZD".parse().context("NZD is a currency")?,
-        zone: "UTC".parse().context("UTC is a zone")?,
-        zone_name: "UTC".to_owned(),
-        tax: Tax { name: "GST".to_owned(), code: "GST15".to_owned(), rate_bp: 1_500 },
-        phone: "0800 000 000".to_owned(),
-        agent_limit_minor: 20_000,
-        claim_cap_minor: 100_000,
-        hold_seconds: 600,
-        run_expiry_seconds: 172_800,
-        claim_due_seconds: 864_000,
-        assess_after_days: 3,
-        outside_review: None,
-        credits: CreditRules::default(),
-    })
+    Ok(serde_saphyr::from_str(include_str!("../../../assets/operator.yaml"))?)
 }
 
 fn supervisor(name: &str) -> Actor {

@@ -78,9 +78,10 @@ fn name(run: &Run) -> String {
 
 /// What it gives for, in words.
 fn what(run: &Run) -> String {
-    match &run.goodwill {
-        None => format!("{}, promises of all plans", fmt::month(run.period)),
-        Some((subject, _)) => format!("Goodwill for {}", subject.words()),
+    match (&run.takes_back, &run.goodwill) {
+        (Some(takes), _) => format!("Takes back run {}", takes.run),
+        (None, None) => format!("{}, promises of all plans", fmt::month(run.period)),
+        (None, Some((subject, _))) => format!("Goodwill for {}", subject.words()),
     }
 }
 
@@ -189,12 +190,14 @@ async fn load(conn: &mut PgConnection, visitor: &Visitor, id: CreditRunId) -> Re
         figures: run_reports::figures(conn, &run).await?,
         hours: run_reports::by_hours(conn, &run).await?,
         held: run_reports::held(conn, &run).await?,
-        changed: match &run.goodwill {
-            None => {
+        changed: match (&run.takes_back, &run.goodwill) {
+            // The approval itself looks whether something of it was taken back since.
+            (Some(_), _) => Vec::new(),
+            (None, None) => {
                 let (start, end) = (whole.start().plus(-DAY), whole.end().plus(DAY));
                 runs::changed_since(conn, run.recorded_as_of, run.period, start, end).await?
             }
-            Some((subject, _)) => goodwill_changed(conn, &run, subject, visitor).await?,
+            (None, Some((subject, _))) => goodwill_changed(conn, &run, subject, visitor).await?,
         },
         names: names.into_values().map(|one| (one.id, format!("{}, {}", one.reference, one.name))).collect(),
         run,
@@ -233,9 +236,12 @@ fn fill(
     problems: Problems,
 ) -> Result<RunPage, PageError> {
     let (run, tally) = (&loaded.run, &loaded.tally);
-    let heading = match &run.goodwill {
-        None => format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period)),
-        Some((subject, _)) => format!("Give {} accounts goodwill for {}", count(tally.credited), subject.words()),
+    let heading = match (&run.takes_back, &run.goodwill) {
+        (Some(_), _) => format!("Take back the credits of {} accounts", count(tally.credited)),
+        (None, None) => format!("Credit {} accounts for {}", count(tally.credited), fmt::month(run.period)),
+        (None, Some((subject, _))) => {
+            format!("Give {} accounts goodwill for {}", count(tally.credited), subject.words())
+        }
     };
     let mut shell = visitor.shell(&heading, "/staff/approvals");
     shell.has_problem = !problems.is_empty();
@@ -251,7 +257,10 @@ fn fill(
         ),
         heading,
         stats: vec![
-            Stat::new("To be credited", fmt::money(run.total)),
+            Stat::new(
+                if run.takes_back.is_some() { "To be taken back" } else { "To be credited" },
+                fmt::money(run.total),
+            ),
             Stat::new("Accounts", count(tally.credited)),
             Stat::new("Held back", count(tally.held_back)),
             Stat::new("Largest single credit", money(loaded.figures.largest_minor, loaded)?),
@@ -381,6 +390,9 @@ fn checks(visitor: &Visitor, loaded: &Loaded) -> Result<Vec<Check>, PageError> {
         Check {
             mark: if figures.again == 0 { Mark::Passed } else { Mark::Warning },
             text: match figures.again {
+                _ if run.takes_back.is_some() => {
+                    "What was taken back of these credits before is not taken back again".to_owned()
+                }
                 0 => "Nothing is credited twice: no account has a credit for this cause".to_owned(),
                 again => format!("{again} accounts were credited for this before: only the difference is given"),
             },
@@ -414,7 +426,12 @@ fn side(
 ) -> RunSide {
     let run = &loaded.run;
     let credits = count(run.credits);
+    let is_taking = run.takes_back.is_some();
     match run.state {
+        RunState::Approved if is_taking => RunSide::Underway {
+            text: format!("{credits} credits are being taken back."),
+            href: format!("/staff/approvals/{}", run.id),
+        },
         RunState::Approved => RunSide::Underway {
             text: format!("{} of {credits} posted.", count(loaded.figures.issued)),
             href: format!("/staff/approvals/{}", run.id),
@@ -422,7 +439,8 @@ fn side(
         RunState::Applied => {
             let by = run.approved_by_name.as_deref().unwrap_or_default();
             let total = fmt::money(run.total);
-            RunSide::Done { text: format!("{credits} credits posted, {total}. {by} approved it."), links: Vec::new() }
+            let done = if is_taking { "taken back" } else { "posted" };
+            RunSide::Done { text: format!("{credits} credits {done}, {total}. {by} approved it."), links: Vec::new() }
         }
         RunState::Proposed if run.replaced_by.is_some() => RunSide::Stale {
             text: "A newer plan stands in its place. Nothing was credited by this one.".to_owned(),
@@ -451,7 +469,10 @@ fn side(
                 total: fmt::money(run.total),
                 typed: typed.to_owned(),
                 problems,
-                button: format!("Approve and credit {} accounts", count(loaded.tally.credited)),
+                button: match is_taking {
+                    true => format!("Approve and take back from {} accounts", count(loaded.tally.credited)),
+                    false => format!("Approve and credit {} accounts", count(loaded.tally.credited)),
+                },
                 barred: own.or(failed),
                 send_back: None,
             }))
