@@ -31,21 +31,12 @@ impl Day<'_> {
     /// Sends a request, and holds the audit trail to what it must say of it.
     async fn send(&mut self, path: &str, token: &str, body: &Value, status: u16, left: Left) -> Answered {
         let key = format!("key-{}", self.requests);
-        self.send_as(Method::POST, path, token, &key, body, status, left).await
+        self.send_as(path, token, &key, body, status, left).await
     }
 
-    async fn send_as(
-        &mut self,
-        method: Method,
-        path: &str,
-        token: &str,
-        key: &str,
-        body: &Value,
-        status: u16,
-        left: Left,
-    ) -> Answered {
+    async fn send_as(&mut self, path: &str, token: &str, key: &str, body: &Value, status: u16, left: Left) -> Answered {
         self.requests += 1;
-        let answer = self.doors.send(method, path, token, key, Some(body)).await;
+        let answer = self.doors.send(Method::POST, path, token, key, Some(body)).await;
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
         let id = answer.headers["x-request-id"].to_str().unwrap();
         let rows: Vec<(String, Value)> =
@@ -88,11 +79,8 @@ async fn every_change_and_every_refused_try_of_a_day_has_one_audit_row() {
     };
 
     // A customer claims, twice under one key; an agent files for another customer.
-    let filed = day
-        .send_as(Method::POST, "/v1/claims", &hana, "same", &asked(0), 201, Left::Changed("claim.submit"))
-        .await
-        .json();
-    day.send_as(Method::POST, "/v1/claims", &hana, "same", &asked(0), 201, Left::Nothing).await;
+    let filed = day.send_as("/v1/claims", &hana, "same", &asked(0), 201, Left::Changed("claim.submit")).await.json();
+    day.send_as("/v1/claims", &hana, "same", &asked(0), 201, Left::Nothing).await;
     day.send("/v1/claims", &hana, &asked(0), 409, Left::Nothing).await;
     day.send("/v1/claims", &hana, &json!({"account": reference(0)}), 422, Left::Nothing).await;
     let own = day.send("/v1/claims", &ana, &asked(1), 201, Left::Changed("claim.submit")).await.json();
