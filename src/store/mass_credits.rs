@@ -54,6 +54,7 @@ pub async fn count_heads_up(conn: &mut PgConnection, accounts: &[Uuid]) -> Resul
     .bind(counts)
     .fetch_all(conn)
     .await?;
+    failpoint::reach("mass_post.after_heads").await;
     Ok(rows.into_iter().map(|(account, seq)| (AccountId(account), seq)).collect())
 }
 
