@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod clock;
 pub mod domain;
+pub mod failpoint;
 pub mod flows;
 pub mod http;
 pub mod jobs;

@@ -121,6 +121,9 @@ fn plausible(path: &str, account: &str) -> Value {
         "/v1/outages/{id}/amendments" => json!({ "version": 1, "reason": "It was another day." }),
         "/v1/differences/{id}/decisions" => json!({ "decision": "keep", "reason": "We were wrong." }),
         "/v1/outages/{id}/confirm" => json!({ "version": 1 }),
+        "/v1/credits/{id}/reverse" => json!({ "reason": "duplicate", "note": "Twice." }),
+        "/v1/credits/{id}/offer" | "/v1/credits/{id}/unclaimed" => json!({ "note": "The account was opened again." }),
+        "/v1/credits/{id}/payment" => json!({ "note": "The account is closed.", "reference": "PAY-1" }),
         "/v1/calendars/{name}" => json!({ "weekend": ["sunday"], "holidays": {} }),
         _ => json!({}),
     }

@@ -12,7 +12,7 @@ use crate::pg::{self, Cluster, Options};
 use crate::store::setup;
 
 /// The name of the database in a private PostgreSQL.
-const DATABASE: &str = "makegood";
+pub const DATABASE: &str = "makegood";
 
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {

@@ -22,16 +22,20 @@ pub mod client;
 pub mod credit_run;
 pub mod database;
 pub mod demo;
+pub mod erase;
 pub mod evaluate;
 pub mod feed;
 pub mod import;
 pub mod incident;
 pub mod ingest;
+pub mod ledger;
 pub mod outage;
 mod outage_words;
 pub mod policy;
 pub mod serve;
+pub mod soak;
 pub mod token;
+mod verify_ledger;
 pub mod when;
 
 /// A ledger of what was promised, what was delivered and what is owed for the difference.
@@ -99,6 +103,11 @@ enum Command {
     /// The feed, as billing sees it
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Erase the names, addresses and words of an account; sums and chain stay whole
+    Erase(erase::EraseArgs),
+    /// The books: exports, journals, the chart
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Load a bulk file: accounts, subscriptions, charges or placements, as NDJSON or CSV
     Ingest(ingest::IngestArgs),
     /// Outages that belong together: list, show with what is at stake, name
@@ -112,6 +121,8 @@ enum Command {
     Outage(Box<outage::OutageCommand>),
     /// Measure how fast this build works, beside the least that the same work could take
     Bench(bench::BenchArgs),
+    /// Break things on purpose for a while, on a database of its own, and see whether every promise holds
+    Soak(soak::SoakArgs),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -122,9 +133,13 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAKEGOOD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,makegood=info,sqlx=error"));
     let is_serving = matches!(cli.command, Command::Serve(_));
+    // What fails on purpose is no news.
+    let is_soaking = matches!(cli.command, Command::Soak(_));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if is_serving {
         log.json().init();
+    } else if is_soaking {
+        log.with_max_level(tracing::Level::ERROR).init();
     } else {
         log.with_max_level(tracing::Level::WARN).init();
     }
@@ -159,8 +174,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => return import::run(&args).await,
         Command::Token { database, command } => tokens(&database, &command).await?,
         Command::Feed(command) => feed::run(&command).await?,
+        Command::Erase(args) => erase::run(&args).await?,
+        Command::Ledger(command) => return ledger::run(&command).await,
         Command::Ingest(args) => return ingest::run(&args).await,
         Command::Bench(args) => bench::run(&args).await?,
+        Command::Soak(args) => return soak::run(&args).await,
         Command::Incident(command) => return Ok(ExitCode::from(incident::run(&command).await)),
         Command::CreditRun(command) => return Ok(ExitCode::from(credit_run::run(&command).await)),
         Command::Outage(command) => return Ok(ExitCode::from(outage::run(&command).await)),

@@ -14,9 +14,12 @@ use tokio::task::JoinHandle;
 
 use super::database::{self, DatabaseArgs, Opened};
 use crate::clock::Clock;
+use crate::failpoint;
+use crate::flows::keep_checkpoint::checkpoint_key;
 use crate::http::auth::{Issuers, IssuersConfig, MachineKey};
 use crate::http::{App, health, listener, router};
 use crate::jobs;
+use crate::jobs::checkpoints::{self, Checkpoints};
 use crate::sources::signature::{Secrets, SecretsFile};
 use crate::store::setup;
 use crate::store::spool::{self, Spool};
@@ -46,9 +49,17 @@ pub struct ServeArgs {
     /// The secrets that sources sign with: a TOML file with a table [[secret]] for each. Only makegood may be able to read it.
     #[arg(long, env = "MAKEGOOD_SOURCE_SECRETS", value_name = "FILE")]
     pub source_secrets: Option<PathBuf>,
+    /// Where signed checkpoints of the books are kept, one file for each epoch of the feed: let something copy it off this machine. The
+    /// folder `checkpoints` in the data folder, unless named.
+    #[arg(long, env = "MAKEGOOD_CHECKPOINTS", value_name = "DIR")]
+    pub checkpoints: Option<PathBuf>,
+    /// How many minutes may pass from one checkpoint to the next.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub checkpoint_minutes: u64,
 }
 
 pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    warn_of_fail_points()?;
     let opened = database::open(&args.database).await?;
     check(&opened).await?;
     let config = match &args.issuers {
@@ -62,12 +73,32 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot use {} as spool", folder.display()))?;
     let secrets = args.source_secrets.as_ref().map(read_secrets).transpose()?.unwrap_or_default();
     let app = App::new(opened.pool.clone(), Clock::real(), Arc::new(issuers)).with_secrets(secrets).with_spool(spool);
-    let serving = Serving::start(app, args.listen, Some(args.admin_listen)).await?;
+    let checkpoints = Checkpoints {
+        folder: args.checkpoints.clone().unwrap_or_else(|| args.database.data_dir().join("checkpoints")),
+        key: Arc::new(checkpoint_key(&opened.keys_dir)?),
+        every: Duration::from_secs(args.checkpoint_minutes * 60),
+    };
+    let mut serving = Serving::start(app.clone(), args.listen, Some(args.admin_listen)).await?;
+    serving.keep_checkpoints(app, checkpoints);
     eprintln!("makegood serves on http://{}, its metrics on http://{}/metrics", serving.address, args.admin_listen);
     stop_signal().await?;
     eprintln!("stopping: requests under way are finished first");
     serving.stop().await;
     opened.pool.close().await;
+    Ok(())
+}
+
+/// A build that can be stopped in the middle of moving money says so.
+fn warn_of_fail_points() -> anyhow::Result<()> {
+    let armed = failpoint::check().map_err(anyhow::Error::msg)?;
+    if failpoint::BUILT_IN {
+        eprintln!(
+            "THIS BUILD HAS FAIL POINTS: it is for tests, and never for a customer's money. Serve with a release build."
+        );
+    }
+    if let Some(point) = armed {
+        eprintln!("THE FAIL POINT {point} IS ARMED: this process will stop there and never go on.");
+    }
     Ok(())
 }
 
@@ -143,6 +174,11 @@ impl Serving {
         }
         tasks.push(tokio::spawn(jobs::run(app, stopped)));
         Ok(Serving { address, stop, tasks })
+    }
+
+    /// Signs checkpoints of the books from now on.
+    pub fn keep_checkpoints(&mut self, app: App, kept: Checkpoints) {
+        self.tasks.push(tokio::spawn(checkpoints::run(app, kept, self.stop.subscribe())));
     }
 
     /// Takes no new requests, and waits for those under way.

@@ -163,6 +163,16 @@ pub fn rounded(difference: Money) -> Result<Vec<Posting>, MoneyError> {
     Ok(lines([(Code::TaxPending, Code::Rounding, difference), (Code::Rounding, Code::TaxPending, less)]))
 }
 
+/// At the close of a period: what is expected to be credited, without tax, for which nothing is issued yet.
+pub fn provided(reason: Code, estimate: Money) -> Vec<Posting> {
+    lines([(reason, Code::Provision, estimate)])
+}
+
+/// On the first day of the next period: the exact mirror of [`provided`].
+pub fn released(reason: Code, estimate: Money) -> Vec<Posting> {
+    provided(reason, estimate).into_iter().map(mirrored).collect()
+}
+
 fn mirrored(posting: Posting) -> Posting {
     Posting { debit: posting.credit, credit: posting.debit, amount: posting.amount }
 }

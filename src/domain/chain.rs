@@ -32,7 +32,7 @@ pub struct TransferRow<'a> {
     pub recorded_at: Instant,
 }
 
-/// A row of the audit trail, as it is hashed.
+/// A row of the audit trail, as it is hashed: by `audit/2` where it says in what request it was written, else by `audit/1`.
 #[derive(Debug)]
 pub struct AuditRow<'a> {
     pub account: Uuid,
@@ -42,6 +42,8 @@ pub struct AuditRow<'a> {
     pub action: &'a str,
     pub subject: &'a str,
     pub detail: &'a Value,
+    /// In whose name, from where and in which request; none for what the clock or a terminal did.
+    pub context: Option<&'a Value>,
 }
 
 impl TransferRow<'_> {
@@ -65,20 +67,26 @@ impl TransferRow<'_> {
 
 impl AuditRow<'_> {
     pub fn encode(&self) -> Vec<u8> {
-        fields(&[
-            b"audit/1",
+        let (at, detail) = (self.recorded_at.micros().to_be_bytes(), canonical(self.detail));
+        let context = self.context.map(canonical);
+        let kind: &[u8] = if context.is_some() { b"audit/2" } else { b"audit/1" };
+        let mut parts: Vec<&[u8]> = vec![
+            kind,
             self.account.as_bytes(),
             self.audit.as_bytes(),
-            &self.recorded_at.micros().to_be_bytes(),
+            &at,
             self.actor.as_bytes(),
             self.action.as_bytes(),
             self.subject.as_bytes(),
-            canonical(self.detail).as_bytes(),
-        ])
+            detail.as_bytes(),
+        ];
+        parts.extend(context.as_ref().map(|context| context.as_bytes()));
+        fields(&parts)
     }
 }
 
-fn fields(parts: &[&[u8]]) -> Vec<u8> {
+/// The frozen encoding of a list of fields.
+pub fn fields(parts: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     for part in parts {
         bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -138,16 +146,21 @@ mod tests {
             action: "credit.issue",
             subject: "crd",
             detail: &serde_json::json!({"b": 1, "a": "é\n", "c": [null, {"y": 1, "x": 2}]}),
+            context: None,
         };
         let second = link(&first, &audit.encode());
+        let context = serde_json::json!({"request": "0190f3c1-req", "on_behalf_of": "customers|hana"});
+        let third = link(&second, &AuditRow { context: Some(&context), ..audit }.encode());
         assert_eq!(hex::encode(first), GOLDEN[0]);
         assert_eq!(hex::encode(second), GOLDEN[1]);
+        assert_eq!(hex::encode(third), GOLDEN[2]);
     }
 
     /// Computed by another program from the description above.
-    const GOLDEN: [&str; 2] = [
+    const GOLDEN: [&str; 3] = [
         "03c91962b134c06b16ab6dc03b2c57bef912905e21d65d16655dfca03e58109d",
         "c813f7b70dc8e15bb3020775a77af524e9d37f09e5107c7172b00efbc417161e",
+        "30a389bd07c10d2f5919d2c81440f333091d834beec1848295a75ee3d8eed21f",
     ];
 
     #[test]

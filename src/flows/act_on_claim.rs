@@ -2,17 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
 use super::file_claim::has_controls;
 use super::note_refusal;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use crate::domain::actor::{Actor, Role};
-use crate::domain::claim::{Action, Claim, Reason, Rules, State};
+use crate::domain::chain::canonical;
+use crate::domain::claim::{Action, Claim, Opinion, Reason, Rules, State};
 use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::{Error, Tx, audit, claims, credits, lock_account, operator};
 
 /// What goes with an action; which fields are needed depends on it.
@@ -148,17 +151,20 @@ async fn save(
     actor: &Actor,
     now: Instant,
 ) -> Result<Acted, Error> {
+    failpoint::reach("act.before_save").await;
     if !claims::save(tx, after, before.version).await? {
         return Err(
             Refusal::new(Code::VersionConflict, "Somebody else moved this claim just now. Read it again.").into()
         );
     }
+    failpoint::reach("act.after_save").await;
     let amount = match action {
         Action::Approve { amount, .. } | Action::Recommend { amount, .. } => Some(*amount),
         Action::Agree => after.decision.as_ref().map(|decision| decision.opinion.amount),
         Action::SendBack { .. } | Action::Reject { .. } | Action::Undo | Action::Withdraw => None,
     };
     claims::record(tx, after, action.name(), actor, amount, now).await?;
+    failpoint::reach("act.after_record").await;
     audit::record(
         tx,
         &audit::Entry {
@@ -168,15 +174,28 @@ async fn save(
             subject: &after.reference,
             detail: json!({
                 "from": before.state.name(), "to": after.state.name(), "amount_minor": amount.map(Money::minor),
+                "before": fingerprint(before), "after": fingerprint(after),
             }),
             at: now,
         },
     )
     .await?;
+    failpoint::reach("act.after_audit").await;
     Ok(Acted {
         id: after.reference.clone(),
         state: after.state,
         version: after.version,
         posts_at: after.decision.as_ref().map(|decision| decision.posts_at),
     })
+}
+
+/// A hash over what the books may know of a claim: its state and amounts, and not what anybody wrote, which may have to be erased.
+fn fingerprint(claim: &Claim) -> String {
+    let opinion = |opinion: &Opinion| json!({ "amount": opinion.amount, "reason": opinion.reason });
+    let known = json!({
+        "reference": claim.reference, "version": claim.version, "state": claim.state.name(), "posts_at": claim.decision.as_ref().map(|decision| decision.posts_at),
+        "recommendation": claim.recommendation.as_ref().map(opinion),
+        "decision": claim.decision.as_ref().map(|decision| opinion(&decision.opinion)),
+    });
+    hex::encode(Sha256::digest(canonical(&known)))
 }

@@ -18,6 +18,7 @@ use crate::domain::ids::{CreditId, event_id};
 use crate::domain::money::Money;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::courses::{self, NewDeed};
 use crate::store::credits::{Addressee, Credit, Entry};
 use crate::store::feed::NewAnswer;
@@ -133,10 +134,15 @@ pub async fn answer_credits(
         };
         taken.push(AnswerTaken { credit: item.credit.clone(), result, detail });
     }
+    failpoint::reach("answer.before_answers").await;
     feed::insert_answers(&mut tx, &kept.answers, consumer, now).await?;
+    failpoint::reach("answer.after_answers").await;
     courses::insert(&mut tx, &kept.deeds, &by, now).await?;
+    failpoint::reach("answer.after_deeds").await;
     credits::post(&mut tx, &kept.entries).await?;
+    failpoint::reach("answer.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("answer.after_commit").await;
     let count = |result| taken.iter().filter(|one| one.result == result).count();
     Ok(AnswersTaken {
         recorded: count(AnswerResult::Recorded),

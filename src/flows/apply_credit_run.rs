@@ -3,26 +3,35 @@
 
 use std::collections::HashSet;
 
+use chrono::NaiveDate;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
 use super::reverse_credit_run::reverse_batch;
-use crate::domain::credit::{Cause, Split, credit_id};
+use crate::domain::accounting::effective;
+use crate::domain::books::Code;
+use crate::domain::credit::{Cause, credit_id};
 use crate::domain::ids::{CreditId, CreditRunId};
 use crate::domain::money::Money;
 use crate::domain::operator::Operator;
+use crate::domain::tax::TaxRule;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::{Addressee, Credit, Entry};
 use crate::store::runs::{Run, RunBatch, RunItem, RunState};
-use crate::store::{Error, Tx, audit, credits, mass_credits, operator, runs};
+use crate::store::{Error, Tx, accounting, audit, chart, credits, mass_credits, operator, runs};
 
 /// How many accounts one transaction credits.
 pub const BATCH: i64 = 2_000;
 
 /// How many batches of a run one server issues side by side.
 pub const WORKERS: usize = 2;
+
+/// The reason codes of what terms pay, and of what is given by a matrix.
+pub const REASON: &str = "sla_tier";
+pub const GOODWILL: &str = "goodwill";
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +53,13 @@ pub async fn apply_step(pool: &PgPool, id: CreditRunId, now: Instant) -> Result<
     let Some(batch) = runs::take_batch(&mut tx, id).await? else {
         return finish(tx, id, now).await;
     };
+    failpoint::reach("apply_run.before_issue").await;
     let issued = issue_batch(&mut tx, &run, &batch, now).await?;
+    failpoint::reach("apply_run.after_issue").await;
     runs::end_batch(&mut tx, id, batch.no, now).await?;
+    failpoint::reach("apply_run.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("apply_run.after_commit").await;
     Ok(Step::Issued(issued))
 }
 
@@ -60,15 +73,26 @@ async fn issue_batch(tx: &mut Tx, run: &Run, batch: &RunBatch, now: Instant) -> 
     }
     let accounts: Vec<Uuid> = items.iter().map(|item| item.account.0).collect();
     let heads = mass_credits::count_heads_up(tx, &accounts).await?;
+    let open_from = accounting::open_from(tx).await?;
+    let (_, chart) = chart::newest(tx).await?;
+    let reason = if run.goodwill.is_none() { REASON } else { GOODWILL };
+    let booking = Booking {
+        reason,
+        against: chart.account(run.road, reason),
+        rule: chart.rule(run.road, reason, &operator.tax),
+        effective_on: effective(effective_on(run, &operator, now), open_from),
+    };
     let mut addressees = credits::addressees(tx, &accounts).await?;
     let mut all: Vec<Credit> = Vec::with_capacity(items.len());
     for item in &items {
         let addressee = addressees
             .get(&item.account)
             .ok_or_else(|| Error::Corrupt(format!("account has no row for {}", item.account)))?;
-        all.push(credit(run, item, addressee, &operator, now)?);
+        all.push(credit(run, item, addressee, &booking, now)?);
     }
+    failpoint::reach("apply_run.before_credits").await;
     let new: HashSet<CreditId> = mass_credits::insert_new(tx, &all).await?;
+    failpoint::reach("apply_run.after_credits").await;
     let mut entries: Vec<Entry> = Vec::with_capacity(new.len());
     let mut all = all.into_iter().peekable();
     while let Some(credit) = all.next() {
@@ -91,13 +115,16 @@ async fn finish(mut tx: Tx, id: CreditRunId, now: Instant) -> Result<Step, Error
         return Ok(Step::Busy);
     }
     end_run(&mut tx, run, now).await?;
+    failpoint::reach("apply_run.before_end").await;
     tx.commit().await?;
     Ok(Step::Done)
 }
 
 async fn end_run(tx: &mut Tx, run: Run, now: Instant) -> Result<(), Error> {
     let applied = Run { state: RunState::Applied, applied_at: Some(now), ..run };
+    failpoint::reach("apply_run.before_finish").await;
     runs::save(tx, &applied).await?;
+    failpoint::reach("apply_run.after_finish").await;
     audit::record(
         tx,
         &audit::Entry {
@@ -121,17 +148,25 @@ pub fn cause(run: &Run, item: &RunItem) -> Cause {
     }
 }
 
-fn credit(
-    run: &Run,
-    item: &RunItem,
-    addressee: &Addressee,
-    operator: &Operator,
-    now: Instant,
-) -> Result<Credit, Error> {
+/// What the credits of a run share in the books.
+struct Booking {
+    reason: &'static str,
+    against: Code,
+    rule: TaxRule,
+    /// An open day.
+    effective_on: NaiveDate,
+}
+
+/// The day that a run's credits are dated: the last of the service period; goodwill, when it is given.
+fn effective_on(run: &Run, operator: &Operator, now: Instant) -> NaiveDate {
+    if run.goodwill.is_none() { run.period.last_day() } else { operator.zone.local(now).date_naive() }
+}
+
+fn credit(run: &Run, item: &RunItem, addressee: &Addressee, booking: &Booking, now: Instant) -> Result<Credit, Error> {
     let broken = |error: crate::domain::money::MoneyError| Error::Corrupt(format!("run {}: {error}", run.id));
     let road = run.road;
     let gross = Money::from_minor(item.amount_minor, run.total.currency()).map_err(broken)?;
-    let split = Split::of(gross, operator.tax.rate_bp).map_err(broken)?;
+    let split = booking.rule.split(gross).map_err(broken)?;
     let cause = cause(run, item);
     let of_period = run.goodwill.is_none();
     let generation = u32::try_from(item.generation).unwrap_or(0);
@@ -141,19 +176,19 @@ fn credit(
         road,
         cause: cause.to_string(),
         generation: item.generation,
-        reason: if of_period { "sla_tier" } else { "goodwill" }.to_owned(),
+        reason: booking.reason.to_owned(),
+        against: booking.against,
         gross,
         net: split.net,
         tax: split.tax,
-        tax_code: operator.tax.code.clone(),
-        tax_rate_bp: operator.tax.rate_bp,
+        tax_code: booking.rule.code.clone(),
+        tax_rate_bp: booking.rule.rate_bp,
         subscription: Some(item.subscription),
         claim: None,
         run: Some(run.id),
         service: of_period.then(|| (run.period.first_day(), run.period.next().first_day())),
         zone: addressee.zone.clone(),
-        // Goodwill is effective when it is given.
-        effective_on: if of_period { run.period.last_day() } else { operator.zone.local(now).date_naive() },
+        effective_on: booking.effective_on,
         issued_at: now,
         issued_by: run.proposed_by.clone(),
         approved_by: run.approved_by.clone().unwrap_or_default(),

@@ -14,6 +14,7 @@ use crate::domain::ids::CreditRunId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::runs::{Run, RunState};
 use crate::store::{Error, Tx, audit, evidence, goodwill, operator, runs};
 
@@ -83,8 +84,11 @@ pub async fn approve_credit_run(
         approved_at: Some(now),
         ..run
     };
+    failpoint::reach("approve_run.before_save").await;
     runs::save(tx, &approved).await?;
+    failpoint::reach("approve_run.after_save").await;
     runs::cut_into_batches(tx, id, BATCH).await?;
+    failpoint::reach("approve_run.after_batches").await;
     audit::record(
         tx,
         &audit::Entry {
@@ -97,6 +101,7 @@ pub async fn approve_credit_run(
         },
     )
     .await?;
+    failpoint::reach("approve_run.after_audit").await;
     let tally = runs::tally(tx, id).await?;
     once.finish(202, &CreditRun::new(&approved, tally)).await
 }

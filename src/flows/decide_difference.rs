@@ -11,6 +11,7 @@ use crate::domain::ids::DifferenceId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::differences::Decided;
 use crate::store::{Error, audit, differences};
 
@@ -46,13 +47,16 @@ pub async fn decide_difference(
     let kind = DifferenceKind::of(listed.credited.minor(), listed.due.map(Money::minor));
     request.decision.fits(kind.unwrap_or(DifferenceKind::NotKnown), &listed.blockers)?;
     let decided = Decided { decision: request.decision, reason: reason.to_owned(), at: now, by: actor.key() };
+    failpoint::reach("decide.before_decision").await;
     if !differences::decide(tx, listed.account, id, &decided).await? {
         return Err(Refusal::new(Code::WrongState, "This difference is decided already.").into());
     }
+    failpoint::reach("decide.after_decision").await;
     let detail = json!({ "decision": decided.decision, "reason": decided.reason });
     let (action, subject) = ("difference.decide", id.to_string());
     let entry = audit::Entry { account: listed.account, actor, action, subject: &subject, detail, at: now };
     audit::record(tx, &entry).await?;
+    failpoint::reach("decide.after_audit").await;
     once.finish(201, &json!({ "difference": id, "decision": decided.decision, "reason": decided.reason, "at": now }))
         .await
 }

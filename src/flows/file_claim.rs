@@ -203,7 +203,11 @@ async fn save(
             actor,
             action: "claim.submit",
             subject: &claim.reference,
-            detail: json!({ "ground": claim.ground.name(), "asked_minor": claim.asked.map(Money::minor) }),
+            // An agent files for the customer whose account it is.
+            detail: json!({
+                "ground": claim.ground.name(), "asked_minor": claim.asked.map(Money::minor),
+                "on_behalf_of": actor.has(Role::Agent).then(|| format!("account:{}", claim.account)),
+            }),
             at: now,
         },
     )

@@ -1,13 +1,16 @@
 //! Issuing credits, inside the transaction of whoever decided: the credit, its transfers, its audit row and what billing will
 //! hear of it, all or nothing, and each only once.
 
+use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use crate::domain::accounting::effective;
 use crate::domain::books::{self, Parts};
 use crate::domain::feed::credit_name;
-use crate::store::Error;
+use crate::failpoint;
 use crate::store::credits::{self, Addressee, Credit, Entry};
+use crate::store::{Error, accounting};
 
 /// A credit to issue, how billing addresses its account, and the claim's reference where one asked for it.
 #[derive(Clone, Debug)]
@@ -20,22 +23,32 @@ pub struct ToIssue {
 /// Issues what was not issued before and says how many that were.
 pub async fn issue_in(conn: &mut PgConnection, wanted: &[ToIssue]) -> Result<usize, Error> {
     let accounts: Vec<uuid::Uuid> = wanted.iter().map(|one| one.credit.account.0).collect();
+    failpoint::reach("issue.before_lock").await;
     credits::lock_accounts(conn, &accounts).await?;
+    let open_from = accounting::open_from(conn).await?;
+    failpoint::reach("issue.before_credits").await;
+    let wanted: Vec<ToIssue> = wanted.iter().map(|one| dated(one, open_from)).collect();
     let all: Vec<Credit> = wanted.iter().map(|one| one.credit.clone()).collect();
     let new = credits::insert_new(conn, &all).await?;
+    failpoint::reach("issue.after_credits").await;
     let entries: Vec<Entry> = wanted.iter().filter(|one| new.contains(&one.credit.id)).map(entry).collect();
     credits::post(conn, &entries).await?;
     Ok(entries.len())
 }
 
+/// What is dated into a closed accounting period takes effect on the first open day; its service period says what it is for.
+fn dated(one: &ToIssue, open_from: NaiveDate) -> ToIssue {
+    let effective_on = effective(one.credit.effective_on, open_from);
+    ToIssue { credit: Credit { effective_on, ..one.credit.clone() }, ..one.clone() }
+}
+
 pub(super) fn entry(one: &ToIssue) -> Entry {
     let credit = &one.credit;
-    let (reason, _) = credit.road.reason_account();
     Entry {
         account: credit.account,
         document: credit.id.0,
         event: "issued".to_owned(),
-        postings: books::issued(Parts { reason, net: credit.net, tax: credit.tax }),
+        postings: books::issued(Parts { reason: credit.against, net: credit.net, tax: credit.tax }),
         reason: credit.reason.clone(),
         effective_on: credit.effective_on,
         recorded_at: credit.issued_at,

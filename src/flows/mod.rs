@@ -17,12 +17,15 @@ pub mod answer_credits;
 pub mod apply_credit_run;
 pub mod approve_credit_run;
 pub mod assess_period;
+pub mod close_period;
 pub mod confirm_outage;
 pub mod decide_difference;
 mod effect;
+pub mod erase_account;
 pub mod file_claim;
 pub mod issue_credits;
 pub mod issue_token;
+pub mod keep_checkpoint;
 pub mod list_differences;
 mod load;
 pub mod load_accounts;
@@ -30,6 +33,7 @@ pub mod load_charges;
 pub mod load_given;
 pub mod load_placements;
 pub mod load_subscriptions;
+pub mod make_journal;
 pub mod note_silences;
 pub mod once;
 pub mod open_case;
@@ -47,6 +51,7 @@ pub mod replay_spool;
 pub mod reverse_credit;
 pub mod reverse_credit_run;
 pub mod sequence_feed;
+pub mod set_up_chart;
 pub mod set_up_monitors;
 pub mod set_up_operator;
 pub mod settle_held;
@@ -79,13 +84,41 @@ pub async fn note_refusal(
     refusal: &Refusal,
     at: Instant,
 ) -> Result<(), Error> {
-    if !matches!(refusal.code, Code::Forbidden | Code::OverLimit | Code::FourEyes) {
+    if !is_privileged_try(refusal.code) {
         return Ok(());
     }
     let mut tx = pool.begin().await?;
     let action = format!("{action}.refused");
     let detail = json!({ "code": refusal.code.name() });
     audit::record(&mut tx, &audit::Entry { account, actor, action: &action, subject, detail, at }).await?;
+    tx.commit().await?;
+    audit::noted();
+    Ok(())
+}
+
+/// Whether whoever is told this tried what is not theirs to do: without the role, over a limit, alone where two are needed, or on a
+/// total that is not the one.
+fn is_privileged_try(code: Code) -> bool {
+    matches!(code, Code::Forbidden | Code::OverLimit | Code::FourEyes | Code::TotalDiffers)
+}
+
+/// Keeps the audit row of a refused privileged try at a door, where no flow has kept a closer one. `door` is the method and the
+/// route; a reversal that is refused for its state is one too.
+pub async fn note_refused_request(
+    pool: &PgPool,
+    request: &audit::Request,
+    door: &str,
+    at: Instant,
+) -> Result<(), Error> {
+    let Some((actor, refusal)) = request.unnoted_refusal() else { return Ok(()) };
+    let is_refused_reversal = door.ends_with("/reverse") && refusal.code == Code::WrongState;
+    if !is_privileged_try(refusal.code) && !is_refused_reversal {
+        return Ok(());
+    }
+    let mut tx = pool.begin().await?;
+    let detail = json!({ "code": refusal.code.name() });
+    let (account, action) = (audit::NO_ACCOUNT, "request.refused");
+    audit::record(&mut tx, &audit::Entry { account, actor: &actor, action, subject: door, detail, at }).await?;
     tx.commit().await?;
     Ok(())
 }

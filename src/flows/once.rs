@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::domain::actor::Actor;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 pub use crate::store::idempotency::Answer;
 use crate::store::{Error, Tx, idempotency};
 
@@ -63,6 +64,7 @@ impl Once {
             )
             .into());
         }
+        failpoint::reach("once.after_begin").await;
         match idempotency::find(&mut tx, &caller, &key.key).await? {
             Some(stored) if stored.fingerprint == key.fingerprint => Ok(Begun::Replay(stored.answer)),
             Some(_) => Err(Refusal::new(
@@ -83,8 +85,11 @@ impl Once {
         let body = serde_json::to_string(body)
             .map_err(|error| Error::Corrupt(format!("an answer that is no JSON: {error}")))?;
         let answer = Answer { status, body, replayed: false };
+        failpoint::reach("once.before_keep").await;
         idempotency::keep(&mut self.tx, &self.caller, &self.key.key, &self.key.fingerprint, &answer, self.now).await?;
+        failpoint::reach("once.before_commit").await;
         self.tx.commit().await?;
+        failpoint::reach("once.after_commit").await;
         Ok(answer)
     }
 }

@@ -4,13 +4,16 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::issue_credits::{ToIssue, issue_in};
+use crate::domain::chart::Chart;
 use crate::domain::claim::{Claim, Decision};
-use crate::domain::credit::{Cause, Road, Split, credit_id};
+use crate::domain::credit::{Cause, Road, credit_id};
 use crate::domain::ids::{AccountId, ClaimId};
+use crate::domain::money::MoneyError;
 use crate::domain::operator::Operator;
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::credits::Credit;
-use crate::store::{Error, audit, claims, credits, lock_account, operator};
+use crate::store::{Error, audit, chart, claims, credits, lock_account, operator};
 
 /// Posts what is due and says how many that were. Each in a transaction of its own: one that fails keeps no other from being
 /// posted, and its error is given at the end.
@@ -40,12 +43,16 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
     };
     let operator = operator::get(&mut tx).await?;
     let addressee = credits::addressee(&mut tx, account).await?;
-    let credit = credit(&claim, &decision, &operator, now)?;
+    let (_, chart) = chart::newest(&mut tx).await?;
+    let credit = credit(&claim, &decision, &operator, &chart, now)?;
+    failpoint::reach("post_claim.before_issue").await;
     issue_in(&mut tx, &[ToIssue { credit, addressee, claim_reference: Some(claim.reference.clone()) }]).await?;
+    failpoint::reach("post_claim.after_issue").await;
     let before = claim.version;
     let posted =
         Claim { version: before + 1, decision: Some(Decision { posted_at: Some(now), ..decision.clone() }), ..claim };
     claims::save(&mut tx, &posted, before).await?;
+    failpoint::reach("post_claim.after_save").await;
     let poster = super::system_actor("posting");
     claims::record(&mut tx, &posted, "post", &poster, Some(decision.opinion.amount), now).await?;
     audit::record(
@@ -60,17 +67,25 @@ async fn post_claim(pool: &PgPool, account: AccountId, id: ClaimId, now: Instant
         },
     )
     .await?;
+    failpoint::reach("post_claim.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("post_claim.after_commit").await;
     Ok(true)
 }
 
-fn credit(claim: &Claim, decision: &Decision, operator: &Operator, now: Instant) -> Result<Credit, Error> {
+fn credit(
+    claim: &Claim,
+    decision: &Decision,
+    operator: &Operator,
+    chart: &Chart,
+    now: Instant,
+) -> Result<Credit, Error> {
     let road = Road::Claim;
-    let (_, is_taxed) = road.reason_account();
-    let rate = if is_taxed { operator.tax.rate_bp } else { 0 };
-    let gross = decision.opinion.amount;
-    let split =
-        Split::of(gross, rate).map_err(|error| Error::Corrupt(format!("claim {}: {error}", claim.reference)))?;
+    let broken = |error: MoneyError| Error::Corrupt(format!("claim {}: {error}", claim.reference));
+    let reason = decision.opinion.reason.name();
+    let rule = chart.rule(road, reason, &operator.tax);
+    let split = rule.split(decision.opinion.amount).map_err(broken)?;
+    let gross = split.net.plus(split.tax).map_err(broken)?;
     let cause = Cause::Claim(claim.id);
     Ok(Credit {
         account: claim.account,
@@ -78,12 +93,13 @@ fn credit(claim: &Claim, decision: &Decision, operator: &Operator, now: Instant)
         road,
         cause: cause.to_string(),
         generation: 0,
-        reason: decision.opinion.reason.name().to_owned(),
+        reason: reason.to_owned(),
+        against: chart.account(road, reason),
         gross,
         net: split.net,
         tax: split.tax,
-        tax_code: if is_taxed { operator.tax.code.clone() } else { "NONE".to_owned() },
-        tax_rate_bp: rate,
+        tax_code: rule.code,
+        tax_rate_bp: rule.rate_bp,
         subscription: None,
         claim: Some(claim.id),
         run: None,

@@ -17,7 +17,7 @@ use crate::domain::time::{DAY, Instant, SECOND};
 use crate::store::assessments::Assessed;
 use crate::store::credits::Given;
 use crate::store::runs::{ItemOutcome, Run, RunItem, RunState, Tally};
-use crate::store::{Error, Tx, assessments, audit, credits, given, operator, runs};
+use crate::store::{Error, Tx, assessments, audit, courses, credits, given, operator, runs};
 
 /// What to propose.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
@@ -218,6 +218,11 @@ async fn fresh_assessment(tx: &mut Tx, operator: &Operator, period: Month, now: 
 pub async fn refuse_overtaken(tx: &mut Tx, run: &Run) -> Result<(), Error> {
     let is_overtaken = runs::lock_period(tx, run.period).await?.iter().any(|other| *other != run.id)
         || runs::overtaken(tx, run).await? > 0;
+    if courses::taken_back_since(tx, run.period.first_day(), run.proposed_at).await? > 0 {
+        let detail =
+            format!("Credits of {} were taken back since this run was proposed. Propose a new one.", run.period);
+        return Err(Refusal::new(Code::PlanStale, detail).into());
+    }
     if !is_overtaken {
         return Ok(());
     }

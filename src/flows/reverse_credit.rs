@@ -19,6 +19,7 @@ use crate::domain::ids::CreditId;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::courses::{self, NewDeed};
 use crate::store::credits::{self, Addressee, Credit, Entry};
 use crate::store::{Error, Tx, audit, lock_account, operator};
@@ -204,8 +205,11 @@ pub async fn reverse_in(
         }
         outcomes.push((credit, plan));
     }
+    failpoint::reach("reverse.before_deeds").await;
     courses::insert(conn, &deeds, order.by, order.at).await?;
+    failpoint::reach("reverse.after_deeds").await;
     credits::post(conn, &entries).await?;
+    failpoint::reach("reverse.after_post").await;
     Ok(outcomes)
 }
 
@@ -287,7 +291,7 @@ pub fn entry(credit: &Credit, event: String, order: &Order<'_>) -> Entry {
 }
 
 pub fn parts(credit: &Credit, amounts: Amounts) -> Parts {
-    Parts { reason: credit.road.reason_account().0, net: amounts.net, tax: amounts.tax }
+    Parts { reason: credit.against, net: amounts.net, tax: amounts.tax }
 }
 
 /// What billing reads of a `cancel` or a `debit`: the credit that it is about, and how much of it.

@@ -9,6 +9,7 @@ use crate::domain::chain::{Hash, link};
 use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::feed::{Head, Item, Waiting};
 use crate::store::{Error, Tx, books, feed, mass_credits};
 
@@ -30,11 +31,16 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
         tx.commit().await?;
         return Ok(0);
     }
+    failpoint::reach("sequence.after_take").await;
     chain(&mut tx, &mut head, &waiting).await?;
+    failpoint::reach("sequence.after_chain").await;
     let items = number(&mut head, &waiting);
     feed::insert_items(&mut tx, &head, &items, now).await?;
+    failpoint::reach("sequence.after_items").await;
     feed::save_head(&mut tx, &head).await?;
+    failpoint::reach("sequence.before_commit").await;
     tx.commit().await?;
+    failpoint::reach("sequence.after_commit").await;
     Ok(waiting.len())
 }
 

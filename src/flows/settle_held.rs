@@ -16,6 +16,7 @@ use crate::domain::feed::credit_name;
 use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
+use crate::failpoint;
 use crate::store::courses::{self, NewDeed};
 use crate::store::credits::{self, Credit, Entry};
 use crate::store::{Error, Tx, feed, operator};
@@ -123,8 +124,11 @@ pub async fn settle_held(
     let op = (settling == Settling::Offer).then_some("offer");
     let new = NewDeed { account: credit.account, credit: credit.id, no, deed, note: note.clone(), op };
     let written = written(tx, &credit, &course, open, &settling, no, &order).await?;
+    failpoint::reach("settle.before_deed").await;
     courses::insert(tx, &[new], &by, now).await?;
+    failpoint::reach("settle.after_deed").await;
     credits::post(tx, &[written]).await?;
+    failpoint::reach("settle.after_post").await;
     let standing = match settling {
         Settling::Offer => Standing::Waiting,
         Settling::Unclaim => Standing::Unclaimed,

@@ -1,97 +1,120 @@
 //! The auditor asks: does every row stand where it stood, and is none missing?
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::domain::chain::{GENESIS, Hash, link};
-use crate::domain::feed::item_hash;
-use crate::store::books::{Link, Verified};
-use crate::store::{Error, Tx, books, feed, snapshot};
+use crate::domain::checkpoint::{Checkpoint, LaneMark};
+use crate::domain::proof::{Findings, Verified, Walk, What};
+use crate::store::{Error, Tx, books, feed, proof, snapshot};
 
-/// How many rows are read at once.
+/// How many rows are read at once, so that memory does not grow with the books.
 const BATCH: i64 = 5_000;
 
-/// Walks the chain and the feed from their beginnings, in one snapshot, and compares every hash with the row it is of.
+/// How many rows outside the chain are named.
+const NAMED: i64 = 20;
+
+/// Walks the chains and the feed from their beginnings, without checkpoints.
 pub async fn verify_books(pool: &PgPool) -> Result<Verified, Error> {
+    verify_against(pool, &[], &mut |_, _| {}).await
+}
+
+/// Walks the chains and the feed from their beginnings, in one snapshot, and compares every hash with the row it is of, with the one
+/// before it and with the checkpoints; then looks for rows that stand in no chain, and asks the control totals. `progress` hears
+/// how many entries were walked, and of how many.
+pub async fn verify_against(
+    pool: &PgPool,
+    checkpoints: &[Checkpoint],
+    progress: &mut (dyn FnMut(i64, i64) + Send),
+) -> Result<Verified, Error> {
     let mut tx = snapshot::open(pool).await?;
-    let head = feed::head(&mut tx, feed::LANE).await?;
-    let (mut hash, mut checked) = (GENESIS, 0);
-    let broken = |checked, hash, words: String| Ok(Verified { checked, head: hash, broken: Some(words) });
+    let (mut findings, mut checked, mut items) = (Findings::default(), 0, 0);
+    let mut head = None;
+    let lanes = proof::lanes(&mut tx).await?;
+    for lane in &lanes {
+        let mark = proof::mark(&feed::head(&mut tx, *lane).await?);
+        head.get_or_insert(mark.chain_hash);
+        let mut walk = Walk::from(LaneMark::beginning(*lane), checkpoints);
+        walk_lane(&mut tx, &mut walk, &mark, progress).await?;
+        walk.end(&mark);
+        (checked, items) = (checked + walk.at().chain_no, items + walk.at().feed_pos);
+        findings.append(walk.findings);
+    }
+    if let Some(checkpoint) = checkpoints.last() {
+        for mark in checkpoint.lanes.iter().filter(|mark| !lanes.contains(&mark.lane)) {
+            let words = format!("Checkpoint {} saw a lane {}, and there is none.", checkpoint.no, mark.lane);
+            findings.add(What::TailCut, words);
+        }
+    }
+    look_outside(&mut tx, &mut findings).await?;
+    Ok(Verified {
+        checked,
+        items,
+        head: head.unwrap_or_default(),
+        checkpoints: checkpoints.len(),
+        waiting: proof::waiting(&mut tx).await?,
+        broken: findings.first.first().map(|finding| finding.words.clone()),
+        findings,
+    })
+}
+
+/// Walks a lane from where `walk` stands to its end. `head` says how many entries to expect.
+pub(super) async fn walk_lane(
+    tx: &mut Tx,
+    walk: &mut Walk,
+    head: &LaneMark,
+    progress: &mut (dyn FnMut(i64, i64) + Send),
+) -> Result<(), Error> {
+    let lane = head.lane;
+    let mut after = walk.at().chain_no;
     loop {
-        let links = books::links_after(&mut tx, feed::LANE, checked, BATCH).await?;
-        if links.is_empty() {
-            break;
-        }
-        let rows = rows_of(&mut tx, &links).await?;
-        for one in &links {
-            if one.no != checked + 1 {
-                return broken(
-                    checked,
-                    hash,
-                    format!("Entry {} follows entry {checked}: something between them is gone.", one.no),
-                );
-            }
-            let Some(encoded) = rows.get(&one.row_id) else {
-                return broken(checked, hash, format!("Entry {}, {} {}, is gone.", one.no, one.kind, one.row_id));
-            };
-            let expected = link(&hash, encoded);
-            if one.hash != expected {
-                let words = format!(
-                    "Entry {}, {} {}, does not match the entry before it. Entries before it are intact. Nothing after it can be \
-                     trusted until this is explained.",
-                    one.no, one.kind, one.row_id
-                );
-                return broken(checked, hash, words);
-            }
-            hash = expected;
-            checked = one.no;
-        }
+        let entries = proof::entries_after(tx, lane, after, BATCH).await?;
+        let Some(last) = entries.last() else { break };
+        after = last.no;
+        entries.iter().for_each(|entry| walk.entry(entry));
+        progress(after, head.chain_no);
     }
-    if (checked, hash) != (head.chain_no, head.chain_hash) {
-        return broken(
-            checked,
-            hash,
-            format!("The chain ends at entry {checked}, but {} were written: its tail is cut.", head.chain_no),
-        );
+    after = walk.at().feed_pos;
+    loop {
+        let items = proof::items_after(tx, lane, after, BATCH).await?;
+        let Some(last) = items.last() else { break };
+        after = last.pos;
+        items.iter().for_each(|item| walk.item(item));
     }
-    let coverage = books::coverage(&mut tx).await?;
-    if coverage.transfers + coverage.audits != coverage.linked + coverage.waiting {
+    Ok(())
+}
+
+/// What no chain holds: rows that were put beside it, rows that were taken before they were numbered, and the credits themselves,
+/// which their transfers and the control totals hold.
+async fn look_outside(tx: &mut Tx, findings: &mut Findings) -> Result<(), Error> {
+    let (rows, count) = proof::outside(tx, NAMED).await?;
+    for row in &rows {
         let words = format!(
-            "{} transfers and {} audit rows are there, but {} stand in the chain and {} wait for it.",
-            coverage.transfers, coverage.audits, coverage.linked, coverage.waiting
+            "The {} {} of account {}, recorded at {}, stands in no chain and waits for no number: makegood did not write it. Find \
+             out who did; a reversal is how money is taken back.",
+            row.kind,
+            row.row_id,
+            row.account_id,
+            row.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
         );
-        return broken(checked, hash, words);
+        findings.add(What::OutsideChain, words);
     }
-    let words = verify_feed(&mut tx, feed::LANE, &head).await?;
-    Ok(Verified { checked, head: hash, broken: words })
-}
-
-async fn rows_of(tx: &mut Tx, links: &[Link]) -> Result<std::collections::HashMap<Uuid, Vec<u8>>, Error> {
-    let of = |kind: &str| -> (Vec<Uuid>, Vec<Uuid>) {
-        links.iter().filter(|link| link.kind == kind).map(|link| (link.account_id, link.row_id)).unzip()
-    };
-    let (accounts, ids) = of("transfer");
-    let mut rows = books::encoded_transfers(tx, &accounts, &ids).await?;
-    let (accounts, ids) = of("audit");
-    rows.extend(books::encoded_audits(tx, &accounts, &ids).await?);
-    Ok(rows)
-}
-
-async fn verify_feed(tx: &mut Tx, lane: i16, head: &feed::Head) -> Result<Option<String>, Error> {
-    let (mut hash, mut pos): (Hash, i64) = ([0; 32], 0);
-    loop {
-        let items = feed::items_after(tx, lane, pos, BATCH).await?;
-        if items.is_empty() {
-            break;
-        }
-        for item in &items {
-            let expected = item_hash(&hash, item.pos, &item.op, &item.body);
-            if item.pos != pos + 1 || item.hash != expected {
-                return Ok(Some(format!("Feed item {} does not follow from item {pos}.", item.pos)));
-            }
-            (hash, pos) = (expected, item.pos);
-        }
+    let more = count - i64::try_from(rows.len()).unwrap_or(count);
+    if more > 0 {
+        findings.add(What::OutsideChain, format!("{more} more rows stand in no chain."));
     }
-    let is_whole = (pos, hash) == (head.feed_pos, head.feed_hash);
-    Ok((!is_whole).then(|| format!("The feed ends at {pos}, but {} items were numbered.", head.feed_pos)))
+    let gone = proof::waiting_gone(tx).await?;
+    if gone > 0 {
+        findings.add(What::RowGone, format!("{gone} rows that wait for their number are gone from the books."));
+    }
+    for (account, credit) in proof::credits_that_differ(tx).await? {
+        let words = format!(
+            "Credit {credit} of account {account} says another amount than its issuing posted. The transfers are in the chain, so the \
+             credit's own row was changed."
+        );
+        findings.add(What::TotalsDiffer, words);
+    }
+    for one in books::control_totals(tx).await?.iter().filter(|one| one.left != one.right) {
+        let words = format!("Control total: {}: {} and {}.", one.name, one.left, one.right);
+        findings.add(What::TotalsDiffer, words);
+    }
+    Ok(())
 }

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::{App, Caller, Problem, Query};
 use crate::domain::actor::Role;
 use crate::domain::money::Money;
+use crate::domain::proof::What;
 use crate::domain::time::Instant;
 use crate::flows::verify_books::verify_books;
-use crate::store::{Error, books, snapshot};
+use crate::store::{Error, books, chart, snapshot};
 
 const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 
@@ -19,6 +20,11 @@ const READS: [Role; 2] = [Role::Finance, Role::Auditor];
 pub struct BalanceLine {
     #[schema(example = "OWED")]
     pub account: String,
+    /// The same in the operator's general ledger.
+    #[schema(example = "2310")]
+    pub gl: String,
+    #[schema(example = "Credits owed to customers")]
+    pub name: String,
     #[schema(example = "NZD")]
     pub currency: String,
     /// Digits in the currency's decimals.
@@ -62,15 +68,19 @@ pub async fn trial_balance(
     let through = at.effective_through.unwrap_or(NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or(NaiveDate::MAX));
     let recorded = at.recorded_through.unwrap_or(Instant::MAX);
     let rows = books::trial_balance(&mut conn, through, recorded.utc()).await?;
+    let (_, chart) = chart::newest(&mut conn).await?;
     let digits =
         |minor, currency: &str| crate::store::money(minor, currency, "transfer.amount_minor").map(Money::digits);
     let mut sums = std::collections::BTreeMap::<String, i64>::new();
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows {
+        let code = crate::domain::books::Code::parse(&row.code);
         *sums.entry(row.currency.clone()).or_default() += row.debit_minor - row.credit_minor;
         lines.push(BalanceLine {
             debit: digits(row.debit_minor, &row.currency)?,
             credit: digits(row.credit_minor, &row.currency)?,
+            gl: code.map_or(&row.code[..], |code| chart.gl(code)).to_owned(),
+            name: code.map_or(&row.code[..], |code| chart.name(code)).to_owned(),
             account: row.code,
             currency: row.currency,
         });
@@ -135,11 +145,26 @@ pub struct ChainVerified {
     pub checked: i64,
     /// The last entry's hash: publish it, and nobody can change what came before.
     pub head: String,
-    /// The first entry that is wrong, in words.
+    /// The first thing that is wrong, in words.
     pub broken: Option<String>,
+    /// What is wrong: what, where and what to do. A hundred at most.
+    pub findings: Vec<ChainFinding>,
+    /// How many findings there are in all.
+    pub finding_count: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChainFinding {
+    pub what: What,
+    pub words: String,
 }
 
 /// Verify the chain
+///
+/// Every entry against the row that it is of and against the one before it, rows that stand in no chain, and the control totals.
+/// That the whole chain was not written anew shows against a checkpoint, which the database's owner cannot reach:
+/// `makegood ledger verify --checkpoint FILE`.
 #[utoipa::path(
     get, path = "/v1/ledger/verify", operation_id = "verify_ledger", tag = "ledger",
     responses((status = 200, description = "Whether every row stands where it stood", body = ChainVerified))
@@ -152,5 +177,12 @@ pub async fn verify(State(app): State<App>, caller: Caller) -> Result<axum::Json
         checked: found.checked,
         head: hex::encode(found.head),
         broken: found.broken,
+        finding_count: found.findings.count,
+        findings: found
+            .findings
+            .first
+            .into_iter()
+            .map(|finding| ChainFinding { what: finding.what, words: finding.words })
+            .collect(),
     }))
 }

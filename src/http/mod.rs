@@ -20,6 +20,7 @@ use crate::sources::signature::Secrets;
 use crate::store::spool::Spool;
 
 pub mod assessments;
+pub mod audit;
 pub mod auth;
 pub mod batches;
 pub mod billing;
@@ -30,6 +31,7 @@ pub mod credits;
 pub mod describe;
 pub mod differences;
 pub mod directory;
+pub mod finance;
 pub mod health;
 pub mod incidents;
 pub mod ingest;

@@ -1,15 +1,19 @@
 //! What every request leaves behind: a line in the log and counters; and what happens when there are too many of them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
-use super::{Problem, RequestId};
+use super::{App, Problem, RequestId};
 use crate::domain::refusal::{Code, Refusal};
+use crate::flows::note_refused_request;
+use crate::store::audit;
 
 /// How many requests are worked on at once.
 const IN_FLIGHT: usize = 256;
@@ -36,6 +40,28 @@ pub async fn shed(State(room): State<Room>, request: Request, next: Next) -> Res
         ))
         .into_response(),
     }
+}
+
+/// Lets the audit trail say in which request a change was made and from where; and keeps there, whatever the door, that somebody tried to
+/// change what is not theirs to change.
+pub async fn audited(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let is_reading = method == Method::GET || method == Method::HEAD;
+    let about = audit::Request::new(&id, address);
+    audit::within(about.clone(), async move {
+        let response = next.run(request).await;
+        if !is_reading {
+            let door = format!("{method} {route}");
+            if let Err(error) = note_refused_request(&app.pool, &about, &door, app.clock.now()).await {
+                tracing::error!(%error, door, "a refused try cannot be kept in the audit trail");
+            }
+        }
+        response
+    })
+    .await
 }
 
 /// Counts the request under its route, and says in the log how it went. Never a body, a name, a token or a query.

@@ -124,6 +124,7 @@ pub fn title(code: Code) -> &'static str {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        crate::store::audit::refused(&self.0);
         let status = status(self.0.code);
         let mut response = status.into_response();
         if status == StatusCode::UNAUTHORIZED {

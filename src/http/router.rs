@@ -13,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    App, Problem, assessments, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
-    directory, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
+    directory, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
@@ -61,6 +61,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         // Supervisors and finance.
         .routes(routes!(credit_runs::approve))
         .routes(routes!(differences::decide))
+        .routes(routes!(finance::list_journals, finance::create_journal))
+        .routes(routes!(finance::get_journal))
+        .routes(routes!(finance::get_chart))
         .routes(routes!(credits::reverse))
         .routes(routes!(credits::offer))
         .routes(routes!(credits::unclaimed))
@@ -100,6 +103,9 @@ pub fn api() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(incidents::get))
         .routes(routes!(ledger::trial_balance))
         .routes(routes!(ledger::control_totals))
+        .routes(routes!(audit::list))
+        .routes(routes!(finance::transfers))
+        .routes(routes!(finance::periods, finance::close))
         // The systems that know the customers.
         .routes(routes!(batches::accounts))
         .routes(routes!(batches::subscriptions))
@@ -133,8 +139,9 @@ pub fn router(app: App) -> Router {
         .merge(super::pages::pages(&app))
         .fallback(super::pages::errors::not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
+        .with_state(app.clone())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app, super::observe::audited))
         .layer(middleware::from_fn(super::observe::requests))
         .layer(middleware::from_fn_with_state(super::observe::Room::default(), super::observe::shed))
         .layer(middleware::from_fn(super::request_ids))

@@ -16,6 +16,7 @@ use crate::http::App;
 use crate::store::{Error, feed, runs};
 
 mod ask;
+pub mod checkpoints;
 mod silences;
 mod spool;
 

@@ -113,6 +113,8 @@ fn durability(durable: bool) -> &'static str {
 /// A cluster that accepts connections, and does so for as long as somebody keeps one of these.
 #[derive(Debug)]
 pub struct Cluster {
+    /// The folder that PostgreSQL calls PGDATA.
+    data: PathBuf,
     socket_dir: PathBuf,
     bin_dir: PathBuf,
     is_new: bool,
@@ -142,6 +144,12 @@ impl Cluster {
     pub fn is_new(&self) -> bool {
         self.is_new
     }
+
+    /// Ends the server and every process of it by SIGKILL, as a machine does that runs out of memory, and says how many those were.
+    /// Its supervisor starts it again. For whoever wants to see what survives that. Needs `/proc`.
+    pub fn crash(&self) -> usize {
+        server::crash(&self.data)
+    }
 }
 
 /// Starts the cluster, or joins it if it runs already, and returns when it accepts connections. Blocks for up to a minute.
@@ -167,6 +175,7 @@ pub fn start(options: &Options) -> Result<Cluster, PgError> {
     place.user.check_reaches(&programs.bin_dir)?;
     let started = wait_for_server(options, &place, &programs.bin_dir, deadline)?;
     Ok(Cluster {
+        data: place.data(),
         socket_dir: place.socket_dir(),
         bin_dir: programs.bin_dir,
         is_new: started && made_by.is_none(),

@@ -167,6 +167,22 @@ fn running(data: &Path) -> Option<Pid> {
     server
 }
 
+/// Ends every process that works in this data folder and says how many there were; the server itself first, lest it starts others
+/// in their place.
+pub(super) fn crash(data: &Path) -> usize {
+    let server = running(data);
+    let others = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok).filter_map(|entry| {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)?;
+        (Some(pid) != server && is_server_of(pid, data)).then_some(pid)
+    });
+    let all: Vec<Pid> = server.into_iter().chain(others).collect();
+    for pid in &all {
+        // One that ends by itself meanwhile has ended too.
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    all.len()
+}
+
 /// Whether the process is a live server of this cluster: one works in its data folder, and a zombie nowhere.
 fn is_server_of(pid: Pid, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Error;
 use super::evidence::instant;
 use super::mass_credits::Sending;
-use crate::domain::chain::{AuditRow, Hash, TransferRow};
+use crate::domain::chain::{AuditRow, TransferRow};
 
 #[derive(sqlx::FromRow)]
 struct Transfer {
@@ -36,6 +36,7 @@ struct Audit {
     action: String,
     subject: String,
     detail: Value,
+    context: Option<Value>,
 }
 
 /// The rows of the books behind these ids, as the chain encodes them.
@@ -80,7 +81,7 @@ pub async fn encoded_audits(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<u8>>, Error> {
     let rows: Vec<Audit> = sqlx::query_as(
-        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail
+        r"SELECT account_id, audit_id, recorded_at, actor, action, subject, detail, context
           FROM audit WHERE (account_id, audit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)
@@ -97,6 +98,7 @@ pub async fn encoded_audits(
                 action: &row.action,
                 subject: &row.subject,
                 detail: &row.detail,
+                context: row.context.as_ref(),
             }
             .encode();
             Ok((row.audit_id, encoded))
@@ -131,17 +133,6 @@ pub async fn insert_links(conn: &mut PgConnection, lane: i16, links: &[Link]) ->
         sending.flush().await?;
     }
     sending.end().await
-}
-
-pub async fn links_after(conn: &mut PgConnection, lane: i16, after: i64, limit: i64) -> Result<Vec<Link>, Error> {
-    Ok(sqlx::query_as(
-        r"SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = $1 AND no > $2 ORDER BY no LIMIT $3",
-    )
-    .bind(lane)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?)
 }
 
 /// How many rows of the books and of the audit trail there are, and how many of them stand in the chain or wait for it.
@@ -209,7 +200,8 @@ pub async fn control_totals(conn: &mut PgConnection) -> Result<Vec<Control>, Err
     let (uncaused, orphaned): (i64, i64) = sqlx::query_as(
         r"SELECT (SELECT count(*) FROM transfer LEFT JOIN credit
                     ON credit.account_id = transfer.account_id AND credit.credit_id = transfer.document
-                  WHERE credit.credit_id IS NULL),
+                  WHERE credit.credit_id IS NULL
+                    AND transfer.document NOT IN (SELECT document FROM accounting_step WHERE document IS NOT NULL)),
                  (SELECT count(*) FROM credit LEFT JOIN transfer
                     ON transfer.account_id = credit.account_id AND transfer.document = credit.credit_id AND transfer.event = 'issued'
                   WHERE transfer.document IS NULL)",
@@ -369,13 +361,4 @@ pub async fn feed_counts(conn: &mut PgConnection) -> Result<FeedCounts, Error> {
     )
     .fetch_one(conn)
     .await?)
-}
-
-/// Where the chain was broken, or that it was not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    pub checked: i64,
-    pub head: Hash,
-    /// What is wrong, in words; none where everything holds.
-    pub broken: Option<String>,
 }

@@ -212,3 +212,15 @@ pub async fn told(conn: &mut PgConnection, lane: i16, credit: CreditId) -> Resul
         .fetch_optional(conn)
         .await?)
 }
+
+/// How many contract credits for the service period that begins on this day were taken back, wholly or in part, after `since`.
+pub async fn taken_back_since(conn: &mut PgConnection, service_from: NaiveDate, since: Instant) -> Result<i64, Error> {
+    Ok(sqlx::query_scalar(
+        r"SELECT count(*) FROM credit_deed JOIN credit USING (account_id, credit_id)
+          WHERE kind IN ('reversed', 'debited') AND recorded_at > $2 AND road = 'contract' AND service_from = $1",
+    )
+    .bind(service_from)
+    .bind(since.utc())
+    .fetch_one(conn)
+    .await?)
+}

@@ -8,12 +8,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::evidence::instant;
-use super::{Error, money};
-use crate::domain::books::Posting;
+use super::{Error, accounting, audit, money};
+use crate::domain::accounting::effective;
+use crate::domain::books::{Code, Posting};
 use crate::domain::credit::Road;
 use crate::domain::ids::{AccountId, ClaimId, CreditId, CreditRunId, SubscriptionId, TransferId, lane};
 use crate::domain::money::Money;
 use crate::domain::time::Instant;
+use crate::failpoint;
 
 /// A credit as it is issued.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Credit {
     pub cause: String,
     pub generation: i32,
     pub reason: String,
+    /// The account of the books that it is written against: SLA, GOODWILL or COMPENSATION.
+    pub against: Code,
     pub gross: Money,
     pub net: Money,
     pub tax: Money,
@@ -49,6 +53,7 @@ struct Row {
     cause: String,
     generation: i32,
     reason: String,
+    against: Option<String>,
     currency: String,
     gross_minor: i64,
     net_minor: i64,
@@ -71,10 +76,15 @@ impl Row {
     fn credit(self) -> Result<Credit, Error> {
         let damaged = |column: &str| Error::Corrupt(format!("credit.{column} of {}", self.credit_id));
         let amount = |minor, column| money(minor, &self.currency, column);
+        let road = Road::parse(&self.road).ok_or_else(|| damaged("road"))?;
         Ok(Credit {
             account: AccountId(self.account_id),
             id: CreditId(self.credit_id),
-            road: Road::parse(&self.road).ok_or_else(|| damaged("road"))?,
+            road,
+            against: match &self.against {
+                Some(name) => Code::parse(name).ok_or_else(|| damaged("against"))?,
+                None => road.reason_account().0,
+            },
             gross: amount(self.gross_minor, "credit.gross_minor")?,
             net: amount(self.net_minor, "credit.net_minor")?,
             tax: amount(self.tax_minor, "credit.tax_minor")?,
@@ -105,10 +115,10 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     let inserted: Vec<Uuid> = sqlx::query_scalar(
         r"INSERT INTO credit (account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor,
                               tax_code, tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone,
-                              effective_on, issued_at, issued_by, approved_by)
+                              effective_on, issued_at, issued_by, approved_by, against)
           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::text[], $8::bigint[],
                                $9::bigint[], $10::bigint[], $11::text[], $12::int[], $13::uuid[], $14::uuid[], $15::uuid[],
-                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[])
+                               $16::date[], $17::date[], $18::text[], $19::date[], $20::timestamptz[], $21::text[], $22::text[], $23::text[])
           ON CONFLICT (account_id, credit_id) DO NOTHING RETURNING credit_id",
     )
     .bind(column(|credit| credit.account.0))
@@ -133,6 +143,7 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     .bind(credits.iter().map(|credit| credit.issued_at.utc()).collect::<Vec<DateTime<Utc>>>())
     .bind(text(|credit| &credit.issued_by))
     .bind(text(|credit| &credit.approved_by))
+    .bind(text(|credit| credit.against.name()))
     .fetch_all(conn)
     .await?;
     Ok(inserted.into_iter().map(CreditId).collect())
@@ -157,14 +168,19 @@ pub struct Entry {
 }
 
 /// Writes entries, set-based: transfers, audit rows, and one outbox row each, in the order given. Locks the accounts' heads,
-/// in the order of their ids.
+/// in the order of their ids. What is dated into a closed accounting period takes effect on the first open day.
 pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
     }
+    failpoint::reach("post.before_heads").await;
     let first = advance_heads(conn, entries).await?;
-    let transfers = insert_transfers(conn, entries).await?;
+    failpoint::reach("post.after_heads").await;
+    let open_from = accounting::open_from(conn).await?;
+    let transfers = insert_transfers(conn, entries, open_from).await?;
+    failpoint::reach("post.after_transfers").await;
     let audits = insert_audits(conn, entries).await?;
+    failpoint::reach("post.after_audits").await;
     let mut next = first;
     let mut sequence = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -200,6 +216,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
     .bind(entries.iter().map(|entry| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
+    failpoint::reach("post.after_outbox").await;
     Ok(())
 }
 
@@ -233,7 +250,11 @@ pub async fn lock_accounts(conn: &mut PgConnection, accounts: &[Uuid]) -> Result
     Ok(())
 }
 
-async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Vec<Uuid>>, Error> {
+async fn insert_transfers(
+    conn: &mut PgConnection,
+    entries: &[Entry],
+    open_from: NaiveDate,
+) -> Result<Vec<Vec<Uuid>>, Error> {
     let mut ids: Vec<Vec<Uuid>> = Vec::with_capacity(entries.len());
     let mut rows: Vec<(Uuid, &Entry, &Posting)> = Vec::new();
     for entry in entries {
@@ -257,7 +278,7 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.minor()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, _, posting)| posting.amount.currency().code()).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.reason.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, entry, _)| entry.effective_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, entry, _)| effective(entry.effective_on, open_from)).collect::<Vec<_>>())
     .bind(rows.iter().map(|(_, entry, _)| entry.recorded_at.utc()).collect::<Vec<_>>())
     .execute(conn)
     .await?;
@@ -266,9 +287,14 @@ async fn insert_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<
 
 async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<Uuid>, Error> {
     let ids: Vec<Uuid> = entries.iter().map(|_| Uuid::now_v7()).collect();
+    let context = match entries.first() {
+        Some(first) => audit::context(conn, first.recorded_at).await?,
+        None => None,
+    };
     sqlx::query(
-        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail)
-          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[])",
+        r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail, context)
+          SELECT row.*, $8::jsonb
+          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[]) AS row",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
     .bind(&ids)
@@ -277,6 +303,7 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.document.to_string()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.detail.clone()).collect::<Vec<_>>())
+    .bind(context)
     .execute(conn)
     .await?;
     Ok(ids)
@@ -288,7 +315,7 @@ pub async fn of_accounts(conn: &mut PgConnection, accounts: &[AccountId]) -> Res
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE account_id = ANY ($1) ORDER BY issued_at DESC, credit_id LIMIT 1000",
     )
     .bind(ids)
@@ -302,7 +329,7 @@ pub async fn find_many(conn: &mut PgConnection, accounts: &[Uuid], credits: &[Uu
     let rows: Vec<Row> = sqlx::query_as(
         r"SELECT account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor, tax_code,
                  tax_rate_bp, subscription_id, claim_id, run_id, service_from, service_to, zone, effective_on, issued_at,
-                 issued_by, approved_by
+                 issued_by, approved_by, against
           FROM credit WHERE (account_id, credit_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))",
     )
     .bind(accounts)

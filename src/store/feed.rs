@@ -1,7 +1,5 @@
 //! The sequencer's tables: lane heads, the numbered feed, the chain, deliveries and billing's answers.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -260,25 +258,6 @@ pub async fn delivered_to(conn: &mut PgConnection, lane: i16, consumer: &str) ->
         .bind(consumer)
         .fetch_one(conn)
         .await?)
-}
-
-/// The account of each credit that stands in the feed at or below a position.
-pub async fn accounts_of(
-    conn: &mut PgConnection,
-    lane: i16,
-    credits: &[Uuid],
-    through: i64,
-) -> Result<HashMap<CreditId, AccountId>, Error> {
-    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        r"SELECT DISTINCT credit_id, account_id FROM feed
-          WHERE lane = $1 AND credit_id = ANY ($2) AND op = 'issue' AND pos <= $3",
-    )
-    .bind(lane)
-    .bind(credits)
-    .bind(through)
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|(credit, account)| (CreditId(credit), AccountId(account))).collect())
 }
 
 /// A new answer, as it is kept.

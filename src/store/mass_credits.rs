@@ -3,13 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 use uuid::Uuid;
 
 use super::credits::{Credit, Entry};
-use super::{Error, copy};
+use super::{Error, accounting, copy};
+use crate::domain::accounting::effective;
 use crate::domain::ids::{AccountId, CreditId, TransferId, event_id, lane};
+use crate::failpoint;
 
 /// How many bytes are sent at once.
 const PIECE: usize = 256 * 1024;
@@ -51,6 +54,7 @@ pub async fn count_heads_up(conn: &mut PgConnection, accounts: &[Uuid]) -> Resul
     .bind(counts)
     .fetch_all(conn)
     .await?;
+    failpoint::reach("mass_post.after_heads").await;
     Ok(rows.into_iter().map(|(account, seq)| (AccountId(account), seq)).collect())
 }
 
@@ -64,9 +68,9 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     let inserted: Vec<Uuid> = sqlx::query_scalar(
         r"INSERT INTO credit (account_id, credit_id, road, cause, generation, reason, currency, gross_minor, net_minor, tax_minor,
                               tax_code, tax_rate_bp, subscription_id, run_id, service_from, service_to, zone,
-                              effective_on, issued_at, issued_by, approved_by)
+                              effective_on, issued_at, issued_by, approved_by, against)
           SELECT account_id, credit_id, $1, cause, generation, $2, $3, gross, gross - tax, tax, $4, $5, subscription_id, $6, $7, $8,
-                 zone, $9, $10, $11, $12
+                 zone, $9, $10, $11, $12, $21
           FROM unnest($13::uuid[], $14::uuid[], $15::text[], $16::int[], $17::bigint[], $18::bigint[], $19::uuid[], $20::text[])
                AS one (account_id, credit_id, cause, generation, gross, tax, subscription_id, zone)
           ON CONFLICT (account_id, credit_id) DO NOTHING RETURNING credit_id",
@@ -91,6 +95,7 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
     .bind(credits.iter().map(|credit| credit.tax.minor()).collect::<Vec<_>>())
     .bind(credits.iter().map(|credit| credit.subscription.map(|id| id.0)).collect::<Vec<_>>())
     .bind(credits.iter().map(|credit| credit.zone.as_str()).collect::<Vec<_>>())
+    .bind(first.against.name())
     .fetch_all(conn)
     .await?;
     Ok(inserted.into_iter().map(CreditId).collect())
@@ -100,7 +105,7 @@ fn is_alike(first: &Credit, other: &Credit) -> bool {
     let shared = |credit: &Credit| {
         (
             (credit.road, credit.gross.currency(), credit.tax_rate_bp, credit.run, credit.claim),
-            (credit.service, credit.effective_on, credit.issued_at),
+            (credit.service, credit.effective_on, credit.issued_at, credit.against),
         )
     };
     let words =
@@ -114,8 +119,12 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
     if entries.is_empty() {
         return Ok(());
     }
-    copy_transfers(conn, entries).await?;
+    let open_from = accounting::open_from(conn).await?;
+    failpoint::reach("mass_post.before_transfers").await;
+    copy_transfers(conn, entries, open_from).await?;
+    failpoint::reach("mass_post.after_transfers").await;
     let audits = copy_audits(conn, entries).await?;
+    failpoint::reach("mass_post.after_audits").await;
     let mut sending = Sending::begin(
         conn.copy_in_raw(
             r"COPY outbox (account_id, event_id, lane, account_seq, transfer_ids, audit_ids, credit_id, op, body, created_at)
@@ -145,14 +154,16 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
             .timestamptz(entry.recorded_at);
         sending.flush().await?;
     }
-    sending.end().await
+    sending.end().await?;
+    failpoint::reach("mass_post.after_outbox").await;
+    Ok(())
 }
 
 fn transfer_ids(entry: &Entry) -> impl Iterator<Item = Uuid> {
     (0..entry.postings.len()).map(|line| TransferId::of(entry.document, &entry.event, line).0)
 }
 
-async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
+async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: NaiveDate) -> Result<(), Error> {
     let mut sending = Sending::begin(
         conn.copy_in_raw(
             r"COPY transfer (account_id, transfer_id, document, event, debit, credit, amount_minor, currency, reason, effective_on,
@@ -175,7 +186,7 @@ async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry]) -> Result<()
                 .bigint(posting.amount.minor())
                 .text(posting.amount.currency().code())
                 .text(&entry.reason)
-                .date(entry.effective_on)
+                .date(effective(entry.effective_on, open_from))
                 .timestamptz(entry.recorded_at);
         }
         sending.flush().await?;

@@ -6,6 +6,10 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use makegood::failpoint;
 
 use crate::support::PROGRAM;
 
@@ -13,12 +17,23 @@ use crate::support::PROGRAM;
 pub struct Server {
     child: Child,
     pub url: String,
+    /// The fail points that it reached.
+    reached: Receiver<String>,
 }
 
 impl Server {
     /// Serves from the database at `url_app`, keeping its own files in `data`, and returns once it does.
     pub fn start(url_app: &str, data: &Path, listen: &str, more: &[&OsStr]) -> Self {
-        let mut child = Command::new(PROGRAM)
+        Self::armed("", url_app, data, listen, more)
+    }
+
+    /// As [`Server::start`], to stop at a fail point.
+    pub fn armed(point: &str, url_app: &str, data: &Path, listen: &str, more: &[&OsStr]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        if !point.is_empty() {
+            command.env("MAKEGOOD_FAILPOINT", point);
+        }
+        let mut child = command
             .args(["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(more)
@@ -39,8 +54,22 @@ impl Server {
             }
         };
         // What else it says is read until it ends, so that it never waits for a reader.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
-        Server { child, url }
+        let (tell, reached) = channel();
+        std::thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                match line.strip_prefix(failpoint::SAID) {
+                    Some(point) => drop(tell.send(point.to_owned())),
+                    None => eprintln!("{line}"),
+                }
+            }
+        });
+        Server { child, url, reached }
+    }
+
+    /// Waits until it stops at the fail point that it was armed with.
+    pub fn stops_at(&self, point: &str) {
+        let reached = self.reached.recv_timeout(Duration::from_secs(60));
+        assert_eq!(reached.as_deref(), Ok(point), "{point} is never reached");
     }
 
     /// SIGKILL, to this process alone.

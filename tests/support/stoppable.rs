@@ -72,6 +72,11 @@ impl Stoppable {
         }
     }
 
+    /// SIGKILL to the server and all of its processes. Its supervisor starts it again.
+    pub fn crash(&self) -> usize {
+        self.cluster.as_ref().unwrap().crash()
+    }
+
     pub async fn start_again(&mut self) {
         self.cluster = Some(start_cluster(self.folder.clone()).await);
     }

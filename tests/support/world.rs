@@ -349,6 +349,7 @@ pub fn goodwill(index: usize, number: u32, gross_minor: i64, now: Instant) -> To
             cause,
             generation: 0,
             reason: "goodwill_first".to_owned(),
+            against: makegood::domain::books::Code::Goodwill,
             gross,
             net: split.net,
             tax: split.tax,

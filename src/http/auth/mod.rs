@@ -10,7 +10,7 @@ use super::{App, Caller, Problem};
 use crate::domain::actor::Actor;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
-use crate::store::{self, machine_tokens, people};
+use crate::store::{self, audit, machine_tokens, people};
 
 pub mod issuers;
 pub mod jwks;
@@ -105,7 +105,10 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 /// Who the request's token speaks for, at this moment.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Actor, Problem> {
     match admit(app, headers).await {
-        Ok(Ok(actor)) => Ok(actor),
+        Ok(Ok(actor)) => {
+            audit::by(&actor);
+            Ok(actor)
+        }
         Ok(Err(why)) => {
             tracing::info!(%why, "a token was refused");
             Err(Refusal::from(why).into())

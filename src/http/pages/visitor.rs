@@ -19,7 +19,7 @@ use crate::domain::time::Instant;
 use crate::http::App;
 use crate::http::auth::session::{self, CookieKind, Session};
 use crate::store::runs::RunState;
-use crate::store::{Error, accounts, claims, customer, operator, runs};
+use crate::store::{Error, accounts, audit, claims, customer, operator, runs};
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
@@ -95,6 +95,7 @@ impl Visitor {
     pub async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>, Error> {
         let mut conn = app.pool.acquire().await?;
         let Some(session) = find_session(app, &mut conn, headers).await? else { return Ok(None) };
+        audit::by(&session.actor);
         let operator = operator::get(&mut conn).await?;
         let waiting = if session.actor.has_any(&READS_RUNS) { waiting(&mut conn).await? } else { 0 };
         Ok(Some(Visitor {
