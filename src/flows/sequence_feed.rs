@@ -64,9 +64,9 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
 pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Standing, Error> {
     let standing = feed::standing(tx, lane).await?;
     refuse_copy(&standing)?;
-    match standing.opened {
+    match &standing.opened {
         None => feed::put_origin(tx, standing.head.epoch, &standing.here, now).await?,
-        Some(opened) if opened == standing.here => {}
+        Some(opened) if *opened == standing.here => {}
         Some(_) => return Err(stopped().into()),
     }
     Ok(standing)
