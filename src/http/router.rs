@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 
 use super::{
     App, Problem, assessments, audit, batches, billing, calendars, claims, credit_runs, credits, describe, differences,
-    directory, feed_reports, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards, terms,
+    directory, feed_reports, finance, health, incidents, ingest, ledger, mailbox_lists, outages, records, shards,
+    terms,
 };
 use crate::domain::refusal::{Code, Refusal};
 
