@@ -13,7 +13,7 @@ pub const SAID: &str = "fail point reached: ";
 pub const BUILT_IN: bool = cfg!(any(debug_assertions, feature = "failpoints"));
 
 /// Every point there is. `tests/house.rs` compares the list with the tree.
-pub const ALL: [&str; 64] = [
+pub const ALL: [&str; 65] = [
     "once.after_begin",
     "once.before_keep",
     "once.before_commit",
@@ -38,6 +38,7 @@ pub const ALL: [&str; 64] = [
     "apply_run.before_finish",
     "apply_run.after_finish",
     "apply_run.before_end",
+    "mass_post.after_heads",
     "mass_post.before_transfers",
     "mass_post.after_transfers",
     "mass_post.after_audits",

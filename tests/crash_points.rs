@@ -34,8 +34,9 @@ const ONCE: [&str; 4] = ["once.after_begin", "once.before_keep", "once.before_co
 const APPROVE: [&str; 4] =
     ["approve_run.before_save", "approve_run.after_save", "approve_run.after_batches", "approve_run.after_audit"];
 /// In the order in which one batch of a run, and then its end, pass them.
-const APPLY: [&str; 13] = [
+const APPLY: [&str; 14] = [
     "apply_run.before_issue",
+    "mass_post.after_heads",
     "apply_run.before_credits",
     "apply_run.after_credits",
     "mass_post.before_transfers",

@@ -157,10 +157,6 @@ impl Desk {
         Desk { doors, url, token, trap, scratch: Scratch::new(), _stop: stop }
     }
 
-    fn books(&self) -> PathBuf {
-        self.scratch.0.join("books")
-    }
-
     /// Runs `makegood feed`; the output where it came to its end by itself, none where it was killed.
     async fn run(&self, arguments: &[&str]) -> Option<Output> {
         let mut command = Command::new(PROGRAM);
