@@ -420,6 +420,7 @@ async fn what_is_cancelled_debited_and_offered_again_reaches_the_books_and_is_an
     };
     let reversal = json!({ "reason": "issued_in_error", "note": "The outage was another system's." });
     let cancelled = issue(pool, 0, 0, 2_500).await;
+    drain(pool).await;
     let debited = issue(pool, 1, 0, 1_250).await;
     drain(pool).await;
     assert_eq!(desk.pull().await.1[0]["booked"], 2);

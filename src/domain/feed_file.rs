@@ -201,10 +201,10 @@ pub fn read_answers(bytes: &[u8]) -> Result<Vec<AnswerLine>, Refusal> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| {
-            let line = error.position().map_or(0, csv::Position::line);
+            let line = error.position().map_or(0, |at| line_at(bytes, at.byte()));
             refused(line, "", format!("this is no line of CSV in UTF-8: {error}"))
         })?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line_at(bytes, at.byte()));
         let cells: Vec<String> = record.iter().map(|text| read_cell(text).trim().to_owned()).collect();
         rows.push((line, cells));
     }
@@ -286,6 +286,15 @@ pub fn read_answers(bytes: &[u8]) -> Result<Vec<AnswerLine>, Refusal> {
         }
     }
     Ok(answers)
+}
+
+/// The line on which a record begins that the reader found at `offset`, counted from 1. The reader ends a record with the first byte
+/// of its `\r\n`, so the second one stands before the next record.
+fn line_at(bytes: &[u8], offset: u64) -> u64 {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let (before, after) = bytes.split_at(offset);
+    let ends = before.iter().chain(after.first()).filter(|byte| **byte == b'\n').count();
+    1 + u64::try_from(ends).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -192,7 +192,7 @@ impl Money {
         if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
             return Err(MoneyError::NotANumber);
         }
-        if whole.len() > 13 {
+        if whole.len() > 16 {
             return Err(MoneyError::TooLarge);
         }
         let decimals = currency.decimals();
