@@ -216,7 +216,7 @@ async fn whatever_the_databases_owner_changes_is_found() {
         ),
         (
             "what billing was told",
-            "UPDATE feed SET body = jsonb_set(body, '{gross}', '\"99.99\"') WHERE pos = 5".to_owned(),
+            "UPDATE feed SET body = jsonb_set(body::jsonb, '{gross}', '\"99.99\"')::json WHERE pos = 5".to_owned(),
             What::FeedChanged,
             "Feed item 5".to_owned(),
         ),

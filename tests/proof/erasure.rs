@@ -76,8 +76,9 @@ fn serve(url_app: &str, data: &Path, issuers: &Path, log: &Path) -> (Logged, Str
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let said = std::fs::read_to_string(log).unwrap();
-        if let Some((_, rest)) = said.split_once("serves on ") {
-            return (running, rest.split(',').next().unwrap().to_owned());
+        // What is read may be half a line.
+        if let Some((url, _)) = said.split_once("serves on ").and_then(|(_, rest)| rest.split_once(',')) {
+            return (running, url.to_owned());
         }
         assert!(Instant::now() < deadline, "the server does not start: {said}");
         std::thread::yield_now();
