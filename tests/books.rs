@@ -401,6 +401,14 @@ async fn a_bill_by_another_name_is_kept_beside_the_first_and_a_cent_of_tax_is_ro
     let bill = |name: &str| json!({ "reference": name, "date": "2026-12-05" });
     let amounts =
         |name: &str, net: &str, tax: &str| json!({ "reference": name, "date": "2026-12-05", "net": net, "tax": tax });
+    // A slip of the pen in a date would stand in the books for good.
+    for date in ["2062-12-05", "1999-12-05", "-9999-01-01"] {
+        assert_eq!(
+            desk.say(named, "applied", json!({ "reference": "INV-0", "date": date })).await,
+            "refused",
+            "{date}"
+        );
+    }
     // Billing came back from its backup and applied the same under another number: nothing is posted twice.
     assert_eq!(desk.say(named, "applied", bill("INV-1")).await, "recorded");
     let once = desk.balances(&[named]).await;

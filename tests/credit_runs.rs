@@ -618,6 +618,11 @@ async fn goodwill_is_given_while_the_outage_is_fresh_by_class_severity_and_area_
     // The same outage again gives nobody anything twice, whatever the matrix says.
     let again = goodwill_of(pool, now, "again", for_incident(matrix("20.00", "100.00"))).await.unwrap();
     assert_eq!((again.total.minor(), again.credits, again.nothing_due_accounts), (0, 0, 7));
+    // Nor where the outage is called by its own name.
+    let by_window =
+        ProposeGoodwill { incident: None, outage: Some(world.window), ..for_incident(matrix("20.00", "100.00")) };
+    let by_window = goodwill_of(pool, now, "by-window", by_window).await.unwrap();
+    assert_eq!((by_window.total.minor(), by_window.credits), (0, 0), "{by_window:?}");
     // And it takes nothing from what the terms give.
     let contract = propose(pool, november(5), "contract").await;
     assert!(contract.credits >= 5, "{contract:?}");

@@ -234,6 +234,15 @@ async fn what_was_given_elsewhere_counts_as_credited_in_the_list_of_differences(
     let own = doors.get(path, &doors.customer("hana", &[&reference(1)])).await;
     assert_eq!(own.status, 200, "{}", own.body);
     assert_eq!(own.json()["changes"], json!([]));
+
+    // Nobody decides about a sum that is another by now.
+    send(pool, "given", &[given_line(1, "C-79")], november(6)).await;
+    let path = format!("/v1/differences/{}/decisions", over[0]["id"].as_str().unwrap());
+    let body = json!({ "decision": "keep", "reason": "The customer was told." });
+    let stale = doors.post(&path, &doors.staff("finn", Role::Finance), "stale", &body).await;
+    assert_eq!(stale.code(), (409, "wrong_state".to_owned()));
+    assert!(stale.body.contains("List the differences again"), "{}", stale.body);
+    assert_eq!(audited(pool, "difference.decide").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

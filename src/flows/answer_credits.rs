@@ -228,6 +228,9 @@ fn take(
     Ok(true)
 }
 
+/// How far from today the date of a bill may lie, in days.
+const DAYS_OFF: i64 = 800;
+
 /// What an answer does.
 struct Effect {
     answered: Answered,
@@ -250,7 +253,14 @@ fn decide(item: &AnswerItem, of: &Known, today: NaiveDate, rounding_left: i64) -
             return Err(Refusal::field("/answer", instead));
         }
     };
-    let said = Said { item, of, on: item.date.unwrap_or(today), reference };
+    let on = item.date.unwrap_or(today);
+    if (on - today).num_days().abs() > DAYS_OFF {
+        let detail = format!(
+            "{on} is more than {DAYS_OFF} days from today: a slip of the pen would stand in the books for good"
+        );
+        return Err(Refusal::field("/date", detail));
+    }
+    let said = Said { item, of, on, reference };
     match item.answer {
         AnswerKind::Accepted => {
             if said.before(AnswerKind::Accepted) {

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use super::apply_credit_run::BATCH;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::propose_credit_run::{CreditRun, refuse_overtaken, refuse_stale};
-use super::propose_goodwill::refuse_changed;
+use super::propose_goodwill::{refuse_changed, related};
 use super::{note_refusal, reverse_credit_run};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::goodwill::Matrix;
@@ -55,7 +55,10 @@ pub async fn approve_credit_run(
     match (&seen.takes_back, &seen.goodwill) {
         (Some(takes), _) => drop(runs::lock(tx, takes.run).await?),
         (None, None) => drop(runs::lock_period(tx, seen.period).await?),
-        (None, Some((subject, _))) => drop(goodwill::lock_subject(tx, subject, None).await?),
+        (None, Some((subject, _))) => {
+            let related = related(tx, subject).await?;
+            goodwill::lock_subjects(tx, &related, None).await?;
+        }
     }
     let run = runs::lock(tx, id).await?.ok_or_else(unknown)?;
     let mut refusal = check(&run, actor, &request, now).err();

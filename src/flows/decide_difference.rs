@@ -21,7 +21,7 @@ use crate::failpoint;
 use crate::store::courses::{self, NewDeed};
 use crate::store::credits::{self, Credit, Entry};
 use crate::store::differences::{Decided, Listed};
-use crate::store::{Error, Tx, audit, differences, lock_account, operator};
+use crate::store::{Error, Tx, audit, differences, given, lock_account, operator};
 
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +57,7 @@ pub async fn decide_difference(
     request.decision.fits(kind.unwrap_or(DifferenceKind::NotKnown), &listed.blockers)?;
     let decided = Decided { decision: request.decision, reason: reason.to_owned(), at: now, by: actor.key() };
     lock_account(tx, listed.account).await?;
+    refuse_stale(tx, &listed).await?;
     failpoint::reach("decide.before_decision").await;
     if !differences::decide(tx, listed.account, id, &decided).await? {
         return Err(Refusal::new(Code::WrongState, "This difference is decided already.").into());
@@ -68,13 +69,32 @@ pub async fn decide_difference(
         Decision::Keep => keep(tx, &listed, &decided, on).await?,
         Decision::Recover => recover(tx, &listed, &decided, actor, on).await?,
     }
-    let detail = json!({ "decision": decided.decision, "reason": decided.reason });
+    // The words stay beside the books: what is chained cannot be erased.
+    let detail = json!({ "decision": decided.decision });
     let (action, subject) = ("difference.decide", id.to_string());
     let entry = audit::Entry { account: listed.account, actor, action, subject: &subject, detail, at: now };
     audit::record(tx, &entry).await?;
     failpoint::reach("decide.after_audit").await;
     once.finish(201, &json!({ "difference": id, "decision": decided.decision, "reason": decided.reason, "at": now }))
         .await
+}
+
+/// Refuses a decision about what is not so any more: something was given, or taken back, since it was listed.
+async fn refuse_stale(tx: &mut Tx, listed: &Listed) -> Result<(), Error> {
+    let (accounts, of) = ([listed.account.0], (listed.account, listed.subscription));
+    let by_us = credits::given_for_period(tx, &accounts, listed.period.first_day()).await?;
+    let elsewhere = given::by_contract(tx, &accounts, listed.period).await?;
+    let by_us = by_us.get(&of).map_or(0, |given| given.minor);
+    let now = by_us.saturating_add(elsewhere.get(&of).copied().unwrap_or(0));
+    if now == listed.credited.minor() {
+        return Ok(());
+    }
+    let now = Money::from_minor(now, listed.credited.currency()).map_err(broken)?;
+    let detail = format!(
+        "{} was given when this was listed, and {now} is now. List the differences again, and decide about what they say.",
+        listed.credited
+    );
+    Err(Refusal::new(Code::WrongState, detail).into())
 }
 
 /// How much more was credited than is due.

@@ -247,11 +247,21 @@ pub async fn refuse_stale(tx: &mut Tx, operator: &Operator, period: Month, as_of
     Err(Refusal::new(Code::PlanStale, detail).into())
 }
 
+/// What a plan is of.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOf {
+    pub id: CreditRunId,
+    pub road: Road,
+    pub period: Month,
+    pub recorded_as_of: Instant,
+    pub currency: Currency,
+}
+
 /// What the lines of a plan add up to.
 #[derive(Debug)]
 pub struct Totals {
     /// Lines that pay, are held back, and have nothing due.
-    pub counts: [i64; 3],
+    counts: [i64; 3],
     minor: i64,
     pub hash: Sha256,
 }
@@ -275,8 +285,36 @@ impl Totals {
         Ok(())
     }
 
-    pub fn total(&self, currency: Currency) -> Result<Money, Error> {
-        Money::from_minor(self.minor, currency).map_err(|error| Error::Corrupt(format!("a run's total: {error}")))
+    /// The run that `actor` proposes with these lines.
+    pub fn proposed(self, of: PlanOf, actor: &Actor, operator: &Operator, now: Instant) -> Result<Run, Error> {
+        let PlanOf { id, road, period, recorded_as_of, currency } = of;
+        let total = Money::from_minor(self.minor, currency)
+            .map_err(|error| Error::Corrupt(format!("a run's total: {error}")))?;
+        let [credits, held_back, nothing_due] = self.counts;
+        Ok(Run {
+            id,
+            road,
+            period,
+            goodwill: None,
+            replaces: None,
+            replaced_by: None,
+            takes_back: None,
+            recorded_as_of,
+            state: RunState::Proposed,
+            total,
+            credits,
+            held_back,
+            nothing_due,
+            inputs_hash: self.hash.finalize().to_vec(),
+            proposed_by: actor.key(),
+            proposed_by_name: actor.name.clone(),
+            proposed_at: now,
+            expires_at: now.plus(i64::from(operator.run_expiry_seconds) * SECOND),
+            approved_by: None,
+            approved_by_name: None,
+            approved_at: None,
+            applied_at: None,
+        })
     }
 }
 
@@ -315,30 +353,8 @@ async fn plan(
         }
         runs::insert_items(tx, id, &items).await?;
     }
-    let run = Run {
-        id,
-        road: Road::Contract,
-        period,
-        goodwill: None,
-        replaces: request.replaces,
-        replaced_by: None,
-        takes_back: None,
-        recorded_as_of: as_of,
-        state: RunState::Proposed,
-        total: totals.total(operator.currency)?,
-        credits: totals.counts[0],
-        held_back: totals.counts[1],
-        nothing_due: totals.counts[2],
-        inputs_hash: totals.hash.finalize().to_vec(),
-        proposed_by: actor.key(),
-        proposed_by_name: actor.name.clone(),
-        proposed_at: now,
-        expires_at: now.plus(i64::from(operator.run_expiry_seconds) * SECOND),
-        approved_by: None,
-        approved_by_name: None,
-        approved_at: None,
-        applied_at: None,
-    };
+    let of = PlanOf { id, road: Road::Contract, period, recorded_as_of: as_of, currency: operator.currency };
+    let run = Run { replaces: request.replaces, ..totals.proposed(of, actor, operator, now)? };
     runs::insert(tx, &run).await?;
     Ok(run)
 }

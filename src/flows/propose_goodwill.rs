@@ -3,11 +3,11 @@
 
 use serde::Deserialize;
 use sha2::Digest;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, Totals, check_role, replace};
+use super::propose_credit_run::{CreditRun, PlanOf, Totals, check_role, replace};
 use crate::domain::actor::Actor;
 use crate::domain::credit::{Cause, Road};
 use crate::domain::goodwill::{Checked, Matrix, Place, Subject, down};
@@ -16,11 +16,11 @@ use crate::domain::money::Money;
 use crate::domain::operator::Operator;
 use crate::domain::period::Month;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::time::{Instant, SECOND};
+use crate::domain::time::Instant;
 use crate::domain::window::OutageWindow;
 use crate::store::credits::Given;
 use crate::store::goodwill::Hit;
-use crate::store::runs::{ItemOutcome, Run, RunItem, RunState};
+use crate::store::runs::{ItemOutcome, Run, RunItem};
 use crate::store::{Error, Tx, audit, evidence, goodwill, operator, runs, shards, windows};
 
 /// How many lines are written at once.
@@ -72,7 +72,8 @@ pub async fn propose_goodwill(
         return Err(Refusal::not_found("outage of", &subject.words()).into());
     };
     refuse_other_budget(tx, &checked).await?;
-    if goodwill::lock_subject(tx, &subject, None).await? > 0 {
+    let related = related(tx, &subject).await?;
+    if goodwill::lock_subjects(tx, &related, None).await? > 0 {
         let detail =
             format!("Another run for {} is being applied. Propose this one when that is done.", subject.words());
         return Err(Refusal::new(Code::WrongState, detail).into());
@@ -80,29 +81,11 @@ pub async fn propose_goodwill(
     let id = CreditRunId::of(&actor.key(), &key.key);
     let period = Month::containing(began, operator.zone);
     let totals = plan(tx, id, &operator, &checked, &subject, &windows, as_of, now).await?;
+    let of = PlanOf { id, road: Road::Goodwill, period, recorded_as_of: as_of, currency: operator.currency };
     let run = Run {
-        id,
-        road: Road::Goodwill,
-        period,
         goodwill: Some((subject, checked.matrix)),
         replaces: request.replaces,
-        replaced_by: None,
-        takes_back: None,
-        recorded_as_of: as_of,
-        state: RunState::Proposed,
-        total: totals.total(operator.currency)?,
-        credits: totals.counts[0],
-        held_back: totals.counts[1],
-        nothing_due: totals.counts[2],
-        inputs_hash: totals.hash.finalize().to_vec(),
-        proposed_by: actor.key(),
-        proposed_by_name: actor.name.clone(),
-        proposed_at: now,
-        expires_at: now.plus(i64::from(operator.run_expiry_seconds) * SECOND),
-        approved_by: None,
-        approved_by_name: None,
-        approved_at: None,
-        applied_at: None,
+        ..totals.proposed(of, actor, &operator, now)?
     };
     runs::insert(tx, &run).await?;
     if let Some(old) = request.replaces {
@@ -145,22 +128,42 @@ async fn refuse_other_budget(tx: &mut Tx, checked: &Checked) -> Result<(), Error
     }
 }
 
+/// What is the same outage under another name: an incident and each window that was ever of it. For one outage goodwill is given once,
+/// whatever it was called.
+pub async fn related(conn: &mut PgConnection, subject: &Subject) -> Result<Vec<Subject>, Error> {
+    let others: Vec<Subject> = match subject {
+        Subject::Incident(name) => {
+            windows::ever_of_incident(conn, name).await?.into_iter().map(Subject::Window).collect()
+        }
+        Subject::Window(id) => windows::incidents_ever(conn, *id).await?.into_iter().map(Subject::Incident).collect(),
+    };
+    Ok(std::iter::once(subject.clone()).chain(others).collect())
+}
+
+fn causes(subjects: Vec<Subject>) -> Vec<String> {
+    subjects.into_iter().map(|one| Cause::Goodwill(one).to_string()).collect()
+}
+
+/// The windows whose versions a plan for `subject` rests on, those among them that were given to another incident since.
+pub async fn rests_on(conn: &mut PgConnection, subject: &Subject) -> Result<Vec<Uuid>, Error> {
+    Ok(match subject {
+        Subject::Incident(name) => {
+            windows::ever_of_incident(conn, name).await?.into_iter().map(|window| window.0).collect()
+        }
+        Subject::Window(id) => vec![id.0],
+    })
+}
+
 /// Refuses an approval where what goodwill rests on was recorded after the plan, or where another run gave it meanwhile.
 pub async fn refuse_changed(tx: &mut Tx, run: &Run, subject: &Subject, now: Instant) -> Result<(), Error> {
-    let others = goodwill::lock_subject(tx, subject, Some(run.id.0)).await?;
-    let cause = Cause::Goodwill(subject.clone()).to_string();
-    if others > 0 || goodwill::overtaken(tx, run.id.0, &cause).await? > 0 {
+    let related = related(tx, subject).await?;
+    let others = goodwill::lock_subjects(tx, &related, Some(run.id.0)).await?;
+    if others > 0 || goodwill::overtaken(tx, run.id.0, &causes(related)).await? > 0 {
         let detail =
             format!("Another run for {} was approved since this one was proposed. Propose a new one.", subject.words());
         return Err(Refusal::new(Code::PlanStale, detail).into());
     }
-    let windows: Vec<Uuid> = match subject {
-        // Windows that were given to another incident since have a new version too.
-        Subject::Incident(name) => {
-            windows::of_incident(tx, name).await?.into_iter().map(|one| one.window.id.0).collect()
-        }
-        Subject::Window(id) => vec![id.0],
-    };
+    let windows = rests_on(tx, subject).await?;
     let changed = goodwill::changed_since(tx, &windows, run.recorded_as_of, now).await?;
     if changed.is_empty() {
         return Ok(());
@@ -190,10 +193,10 @@ async fn plan(
     totals.hash.update(crate::domain::chain::canonical(&serde_json::to_value(&checked.matrix).unwrap_or_default()));
     let known: Vec<String> = shards::known(tx).await?.names().collect();
     let hits = goodwill::hit(tx, &down(windows, &known, now), as_of).await?;
-    let cause = Cause::Goodwill(subject.clone()).to_string();
+    let causes = causes(related(tx, subject).await?);
     for page in hits.chunks(PAGE) {
         let accounts: Vec<Uuid> = page.iter().map(|one| one.account.0).collect();
-        let given = goodwill::given(tx, &accounts, &cause).await?;
+        let given = goodwill::given(tx, &accounts, &causes).await?;
         let mut items = Vec::with_capacity(page.len());
         for one in page {
             let item = item(one, given.get(&one.account).copied().unwrap_or_default(), checked, operator, now);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::apply_credit_run::cause;
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, Totals};
+use super::propose_credit_run::{CreditRun, PlanOf, Totals};
 use super::reverse_credit::{self, Order, note, reverse_in};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::course::{ReversalReason, TakenBack};
@@ -17,7 +17,7 @@ use crate::domain::credit::credit_id;
 use crate::domain::ids::CreditRunId;
 use crate::domain::operator::Operator;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::time::{Instant, SECOND};
+use crate::domain::time::Instant;
 use crate::store::runs::{Run, RunItem, RunState, TakesBack};
 use crate::store::{Error, Tx, audit, operator, run_reversals, runs};
 
@@ -78,27 +78,10 @@ pub async fn reverse_credit_run(
     if !any {
         return Err(Refusal::new(Code::WrongState, format!("Nothing of run {id} stands any more.")).into());
     }
-    let run = Run {
-        id: reversal,
-        replaces: None,
-        replaced_by: None,
-        takes_back: Some(TakesBack { run: id, reason: request.reason.name().to_owned(), note }),
-        state: RunState::Proposed,
-        total: totals.total(original.total.currency())?,
-        credits: totals.counts[0],
-        held_back: totals.counts[1],
-        nothing_due: totals.counts[2],
-        inputs_hash: totals.hash.finalize().to_vec(),
-        proposed_by: actor.key(),
-        proposed_by_name: actor.name.clone(),
-        proposed_at: now,
-        expires_at: now.plus(i64::from(operator.run_expiry_seconds) * SECOND),
-        approved_by: None,
-        approved_by_name: None,
-        approved_at: None,
-        applied_at: None,
-        ..original
-    };
+    let Run { road, period, recorded_as_of, goodwill, total, .. } = original;
+    let of = PlanOf { id: reversal, road, period, recorded_as_of, currency: total.currency() };
+    let takes_back = Some(TakesBack { run: id, reason: request.reason.name().to_owned(), note });
+    let run = Run { goodwill, takes_back, ..totals.proposed(of, actor, &operator, now)? };
     runs::insert(tx, &run).await?;
     audit::record(
         tx,

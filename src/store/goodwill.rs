@@ -100,71 +100,76 @@ pub async fn hit(conn: &mut PgConnection, down: &[Down], as_of: Instant) -> Resu
         .collect())
 }
 
-/// How often each of these accounts was given something for `cause`, and how much of it was not taken back, in minor units.
+/// How often each of these accounts was given something for one of `causes`, and how much of it was not taken back, in minor units.
 pub async fn given(
     conn: &mut PgConnection,
     accounts: &[Uuid],
-    cause: &str,
+    causes: &[String],
 ) -> Result<HashMap<AccountId, super::credits::Given>, Error> {
     let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
         r"SELECT account_id, count(*), coalesce(sum(gross_minor) FILTER (WHERE NOT is_taken), 0)::bigint
           FROM (SELECT account_id, gross_minor,
                        EXISTS (SELECT FROM credit_deed WHERE credit_deed.account_id = credit.account_id
                                                          AND credit_deed.credit_id = credit.credit_id AND kind = 'reversed') AS is_taken
-                FROM credit WHERE account_id = ANY ($1) AND cause = $2) AS given
+                FROM credit WHERE account_id = ANY ($1) AND cause = ANY ($2)) AS given
           GROUP BY account_id",
     )
     .bind(accounts)
-    .bind(cause)
+    .bind(causes)
     .fetch_all(conn)
     .await?;
     let given = |times, minor| super::credits::Given { times: i32::try_from(times).unwrap_or(i32::MAX), minor };
     Ok(rows.into_iter().map(|(account, times, minor)| (AccountId(account), given(times, minor))).collect())
 }
 
-/// How many lines of a goodwill run were overtaken: since it was proposed, another run gave something for the same cause.
-pub async fn overtaken(conn: &mut PgConnection, run: Uuid, cause: &str) -> Result<i64, Error> {
+/// How many lines of a goodwill run were overtaken: since it was proposed, another run gave something for one of `causes`.
+pub async fn overtaken(conn: &mut PgConnection, run: Uuid, causes: &[String]) -> Result<i64, Error> {
     Ok(sqlx::query_scalar(
         r"SELECT count(*) FROM credit_run_item AS item
           WHERE item.run_id = $1 AND item.outcome = 'credit' AND item.generation <> (
-              SELECT count(*) FROM credit WHERE credit.account_id = item.account_id AND credit.cause = $2)",
+              SELECT count(*) FROM credit WHERE credit.account_id = item.account_id AND credit.cause = ANY ($2))",
     )
     .bind(run)
-    .bind(cause)
+    .bind(causes)
     .fetch_one(conn)
     .await?)
 }
 
-/// Locks every goodwill run for a subject until commit, in the order of their ids, and counts those that were approved and are not
-/// applied to the end, but for `but`.
-pub async fn lock_subject(conn: &mut PgConnection, subject: &Subject, but: Option<Uuid>) -> Result<usize, Error> {
+/// Locks every goodwill run for one of `subjects` until commit, in the order of their ids, and counts those that were approved and are
+/// not applied to the end, but for `but`.
+pub async fn lock_subjects(conn: &mut PgConnection, subjects: &[Subject], but: Option<Uuid>) -> Result<usize, Error> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        r"SELECT run_id, state FROM credit_run WHERE subject = $1 AND reverses IS NULL ORDER BY run_id FOR NO KEY UPDATE",
+        r"SELECT run_id, state FROM credit_run WHERE subject = ANY ($1) AND reverses IS NULL ORDER BY run_id FOR NO KEY UPDATE",
     )
-    .bind(subject.to_string())
+    .bind(subjects.iter().map(Subject::to_string).collect::<Vec<_>>())
     .fetch_all(conn)
     .await?;
     Ok(rows.iter().filter(|(id, state)| state == "approved" && Some(*id) != but).count())
 }
 
-/// How many windows of these, placements and subscriptions were recorded after `as_of`.
+/// How many windows of these, placements, subscriptions, and accounts that left on another day or in another currency were recorded
+/// after `as_of`.
 pub async fn changed_since(
     conn: &mut PgConnection,
     windows: &[Uuid],
     as_of: Instant,
     end: Instant,
 ) -> Result<Vec<(&'static str, i64)>, Error> {
-    let counts: [i64; 3] = sqlx::query_scalar(
+    let counts: [i64; 4] = sqlx::query_scalar(
         r"SELECT ARRAY[(SELECT count(*) FROM outage_window WHERE window_id = ANY ($1) AND recorded_at > $2),
                        (SELECT count(*) FROM placement WHERE recorded_at > $2 AND valid_from < $3),
-                       (SELECT count(*) FROM subscription WHERE recorded_at > $2 AND valid_from < $3)]",
+                       (SELECT count(*) FROM subscription WHERE recorded_at > $2 AND valid_from < $3),
+                       (SELECT count(*) FROM account AS newer WHERE recorded_at > $2 AND EXISTS (
+                           SELECT FROM account AS earlier
+                           WHERE earlier.account_id = newer.account_id AND earlier.recorded_at <= $2
+                             AND (earlier.closed_on IS DISTINCT FROM newer.closed_on OR earlier.currency <> newer.currency)))]",
     )
     .bind(windows)
     .bind(as_of.utc())
     .bind(end.utc())
     .fetch_one(conn)
     .await?;
-    let kinds = ["outage window", "placement", "subscription"];
+    let kinds = ["outage window", "placement", "subscription", "account's last day or currency"];
     Ok(kinds.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect())
 }
 

@@ -40,7 +40,7 @@ pub async fn orphans(conn: &mut PgConnection) -> Result<Vec<Control>, Error> {
                     ON item.account_id = credit.account_id AND item.run_id = credit.run_id
                    AND item.subscription_id = credit.subscription_id
                   WHERE item.amount_minor <> credit.gross_minor),
-                 (SELECT count(*) FROM credit_run AS run WHERE state = 'applied' AND (credits, total_minor) <> (
+                 (SELECT count(*) FROM credit_run AS run WHERE state = 'applied' AND reverses IS NULL AND (credits, total_minor) <> (
                       SELECT count(*), coalesce(sum(gross_minor), 0)::bigint FROM credit WHERE credit.run_id = run.run_id))",
     )
     .fetch_one(&mut *conn)

@@ -8,7 +8,7 @@ use super::runs::{ItemOutcome, RunItem};
 use crate::domain::ids::{AccountId, CreditRunId, SubscriptionId};
 
 /// A page of what stands of a run's credits, as lines of a run that takes it back: each with its amount less what was taken back
-/// of it before.
+/// of it before, and less what was paid out in money.
 pub async fn standing_after(
     conn: &mut PgConnection,
     run: CreditRunId,
@@ -25,7 +25,7 @@ pub async fn standing_after(
                AND credit.subscription_id = item.subscription_id
           LEFT JOIN LATERAL (
               SELECT CASE WHEN bool_or(kind IN ('reversed', 'expired')) THEN item.amount_minor
-                          ELSE sum(gross_minor) FILTER (WHERE kind = 'debited') END AS minor
+                          ELSE sum(gross_minor) FILTER (WHERE kind IN ('debited', 'paid')) END AS minor
               FROM credit_deed WHERE credit_deed.account_id = credit.account_id AND credit_deed.credit_id = credit.credit_id
           ) AS taken ON true
           ORDER BY item.account_id, item.subscription_id",
@@ -68,7 +68,7 @@ pub async fn standing_differs(
                    AND item.subscription_id = credit.subscription_id
               GROUP BY item.account_id, item.subscription_id, item.already_minor, credit.gross_minor
               HAVING coalesce(CASE WHEN bool_or(deed.kind IN ('reversed', 'expired')) THEN credit.gross_minor
-                                   ELSE sum(deed.gross_minor) FILTER (WHERE deed.kind = 'debited') END, 0) <> item.already_minor)",
+                                   ELSE sum(deed.gross_minor) FILTER (WHERE deed.kind IN ('debited', 'paid')) END, 0) <> item.already_minor)",
     )
     .bind(reversal.0)
     .bind(original.0)

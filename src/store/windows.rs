@@ -182,6 +182,23 @@ pub async fn touching(
     Ok(rows.into_iter().map(|Json(window)| window).collect())
 }
 
+/// The windows that were of one incident in any of their versions.
+pub async fn ever_of_incident(conn: &mut PgConnection, incident: &str) -> Result<Vec<WindowId>, Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(r"SELECT DISTINCT window_id FROM outage_window WHERE incident = $1")
+        .bind(incident)
+        .fetch_all(conn)
+        .await?;
+    Ok(ids.into_iter().map(WindowId).collect())
+}
+
+/// The incidents that a window was of in any of its versions.
+pub async fn incidents_ever(conn: &mut PgConnection, window: WindowId) -> Result<Vec<String>, Error> {
+    Ok(sqlx::query_scalar(r"SELECT DISTINCT incident FROM outage_window WHERE window_id = $1 AND incident IS NOT NULL")
+        .bind(window.0)
+        .fetch_all(conn)
+        .await?)
+}
+
 /// The latest versions of the windows of one incident, sorted by start and id.
 pub async fn of_incident(conn: &mut PgConnection, incident: &str) -> Result<Vec<Recorded>, Error> {
     let ids: Vec<Uuid> = sqlx::query_scalar(

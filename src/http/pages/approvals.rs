@@ -22,9 +22,10 @@ use crate::domain::money::Money;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::DAY;
 use crate::flows::approve_credit_run::{ApproveCreditRun, approve_credit_run};
+use crate::flows::propose_goodwill::rests_on;
 use crate::http::App;
 use crate::store::runs::{Run, RunState, Tally};
-use crate::store::{Error, accounts, claims, goodwill, run_reports, runs, terms, windows};
+use crate::store::{Error, accounts, claims, goodwill, run_reports, runs, terms};
 
 /// What waits for a second person, and the newest runs.
 pub async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, PageError> {
@@ -214,12 +215,7 @@ async fn goodwill_changed(
     subject: &Subject,
     visitor: &Visitor,
 ) -> Result<Vec<(&'static str, i64)>, PageError> {
-    let windows: Vec<uuid::Uuid> = match subject {
-        Subject::Incident(name) => {
-            windows::of_incident(conn, name).await?.into_iter().map(|one| one.window.id.0).collect()
-        }
-        Subject::Window(id) => vec![id.0],
-    };
+    let windows = rests_on(conn, subject).await?;
     Ok(goodwill::changed_since(conn, &windows, run.recorded_as_of, visitor.now).await?)
 }
 
