@@ -13,6 +13,7 @@ pub mod chain;
 pub mod changes;
 pub mod charge;
 pub mod chart;
+#[cfg(not(fuzzing))]
 pub mod checkpoint;
 pub mod claim;
 pub mod course;
@@ -22,6 +23,7 @@ mod document;
 pub mod effect;
 pub mod export;
 pub mod feed;
+#[cfg(not(fuzzing))]
 pub mod feed_file;
 pub mod fold;
 pub mod goodwill;
@@ -36,6 +38,7 @@ pub mod operator;
 pub mod period;
 pub mod placement;
 pub mod promised;
+#[cfg(not(fuzzing))]
 pub mod proof;
 pub mod ratio;
 pub mod receipt;
