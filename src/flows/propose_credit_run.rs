@@ -150,23 +150,29 @@ pub async fn propose_credit_run(
     let as_of = fresh_assessment(tx, &operator, request.period, now).await?;
     let id = CreditRunId::of(&actor.key(), &key.key);
     let run = plan(tx, id, &operator, &request, as_of, actor, now).await?;
-    if let Some(old) = request.replaces {
-        replace(tx, old, &run).await?;
+    let detail =
+        serde_json::json!({ "period": request.period, "total_minor": run.total.minor(), "credits": run.credits });
+    keep(once, &run, actor, detail, now).await
+}
+
+/// Saves a plan whose lines are saved, in the place of the one that it replaces, and answers with it.
+pub(super) async fn keep(
+    mut once: Once,
+    run: &Run,
+    actor: &Actor,
+    detail: serde_json::Value,
+    now: Instant,
+) -> Result<Answer, Error> {
+    let tx = once.tx();
+    runs::insert(tx, run).await?;
+    if let Some(old) = run.replaces {
+        replace(tx, old, run).await?;
     }
-    let tally = runs::tally(tx, id).await?;
-    audit::record(
-        tx,
-        &audit::Entry {
-            account: audit::NO_ACCOUNT,
-            actor,
-            action: "credit_run.propose",
-            subject: &id.to_string(),
-            detail: serde_json::json!({ "period": request.period, "total_minor": run.total.minor(), "credits": run.credits }),
-            at: now,
-        },
-    )
-    .await?;
-    once.finish(201, &CreditRun::new(&run, tally)).await
+    let tally = runs::tally(tx, run.id).await?;
+    let (action, subject) = ("credit_run.propose", run.id.to_string());
+    let entry = audit::Entry { account: audit::NO_ACCOUNT, actor, action, subject: &subject, detail, at: now };
+    audit::record(tx, &entry).await?;
+    once.finish(201, &CreditRun::new(run, tally)).await
 }
 
 pub fn check_role(actor: &Actor) -> Result<(), Refusal> {
@@ -177,7 +183,7 @@ pub fn check_role(actor: &Actor) -> Result<(), Refusal> {
 }
 
 /// Puts a plan in the place of one for the same that nobody approved.
-pub async fn replace(tx: &mut Tx, old: CreditRunId, new: &Run) -> Result<(), Error> {
+async fn replace(tx: &mut Tx, old: CreditRunId, new: &Run) -> Result<(), Error> {
     let replaced = runs::lock(tx, old).await?.ok_or_else(|| Refusal::not_found("credit run", &old.to_string()))?;
     let subject = |run: &Run| run.goodwill.as_ref().map(|(subject, _)| subject.clone());
     if replaced.road != new.road || replaced.period != new.period || subject(&replaced) != subject(new) {
@@ -354,9 +360,7 @@ async fn plan(
         runs::insert_items(tx, id, &items).await?;
     }
     let of = PlanOf { id, road: Road::Contract, period, recorded_as_of: as_of, currency: operator.currency };
-    let run = Run { replaces: request.replaces, ..totals.proposed(of, actor, operator, now)? };
-    runs::insert(tx, &run).await?;
-    Ok(run)
+    Ok(Run { replaces: request.replaces, ..totals.proposed(of, actor, operator, now)? })
 }
 
 /// What is due now less what was credited for the same cause already, which may be nothing.

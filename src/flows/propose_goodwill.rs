@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::once::{Answer, Begun, IdempotencyKey, Once};
-use super::propose_credit_run::{CreditRun, PlanOf, Totals, check_role, replace};
+use super::propose_credit_run::{PlanOf, Totals, check_role, keep};
 use crate::domain::actor::Actor;
 use crate::domain::credit::{Cause, Road};
 use crate::domain::goodwill::{Checked, Matrix, Place, Subject, down};
@@ -21,7 +21,7 @@ use crate::domain::window::OutageWindow;
 use crate::store::credits::Given;
 use crate::store::goodwill::Hit;
 use crate::store::runs::{ItemOutcome, Run, RunItem};
-use crate::store::{Error, Tx, audit, evidence, goodwill, operator, runs, shards, windows};
+use crate::store::{Error, Tx, evidence, goodwill, operator, runs, shards, windows};
 
 /// How many lines are written at once.
 const PAGE: usize = 5_000;
@@ -87,24 +87,8 @@ pub async fn propose_goodwill(
         replaces: request.replaces,
         ..totals.proposed(of, actor, &operator, now)?
     };
-    runs::insert(tx, &run).await?;
-    if let Some(old) = request.replaces {
-        replace(tx, old, &run).await?;
-    }
-    let tally = runs::tally(tx, id).await?;
-    audit::record(
-        tx,
-        &audit::Entry {
-            account: audit::NO_ACCOUNT,
-            actor,
-            action: "credit_run.propose",
-            subject: &id.to_string(),
-            detail: serde_json::json!({ "road": "goodwill", "total_minor": run.total.minor(), "credits": run.credits }),
-            at: now,
-        },
-    )
-    .await?;
-    once.finish(201, &CreditRun::new(&run, tally)).await
+    let detail = serde_json::json!({ "road": "goodwill", "total_minor": run.total.minor(), "credits": run.credits });
+    keep(once, &run, actor, detail, now).await
 }
 
 /// The newest versions of the windows that goodwill is for.

@@ -167,6 +167,13 @@ pub struct Entry {
     pub item: Option<(&'static str, Value)>,
 }
 
+impl Entry {
+    /// The ids of its transfers, one for each posting.
+    pub(super) fn transfer_ids(&self) -> impl Iterator<Item = Uuid> {
+        (0..self.postings.len()).map(|line| TransferId::of(self.document, &self.event, line).0)
+    }
+}
+
 /// Writes entries, set-based: transfers, audit rows, and one outbox row each, in the order given. Locks the accounts' heads,
 /// in the order of their ids. What is dated into a closed accounting period takes effect on the first open day.
 pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
@@ -258,8 +265,7 @@ async fn insert_transfers(
     let mut ids: Vec<Vec<Uuid>> = Vec::with_capacity(entries.len());
     let mut rows: Vec<(Uuid, &Entry, &Posting)> = Vec::new();
     for entry in entries {
-        let of_entry: Vec<Uuid> =
-            (0..entry.postings.len()).map(|line| TransferId::of(entry.document, &entry.event, line).0).collect();
+        let of_entry: Vec<Uuid> = entry.transfer_ids().collect();
         rows.extend(of_entry.iter().zip(&entry.postings).map(|(id, posting)| (*id, entry, posting)));
         ids.push(of_entry);
     }

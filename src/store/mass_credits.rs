@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::credits::{Credit, Entry};
 use super::{Error, accounting, copy};
 use crate::domain::accounting::effective;
-use crate::domain::ids::{AccountId, CreditId, TransferId, event_id, lane};
+use crate::domain::ids::{AccountId, CreditId, event_id, lane};
 use crate::failpoint;
 
 /// How many bytes are sent at once.
@@ -137,7 +137,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
             .get_mut(&entry.account)
             .ok_or_else(|| Error::Corrupt(format!("account_head has no row for {}", entry.account)))?;
         *seq += 1;
-        let transfers: Vec<Uuid> = transfer_ids(entry).collect();
+        let transfers: Vec<Uuid> = entry.transfer_ids().collect();
         let item = entry.item.as_ref();
         sending
             .rows
@@ -159,10 +159,6 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
     Ok(())
 }
 
-fn transfer_ids(entry: &Entry) -> impl Iterator<Item = Uuid> {
-    (0..entry.postings.len()).map(|line| TransferId::of(entry.document, &entry.event, line).0)
-}
-
 async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: NaiveDate) -> Result<(), Error> {
     let mut sending = Sending::begin(
         conn.copy_in_raw(
@@ -173,7 +169,7 @@ async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: N
         .await?,
     );
     for entry in entries {
-        for (id, posting) in transfer_ids(entry).zip(&entry.postings) {
+        for (id, posting) in entry.transfer_ids().zip(&entry.postings) {
             sending
                 .rows
                 .row(11)
