@@ -23,7 +23,7 @@ use makegood::domain::actor::Role;
 use makegood::domain::feed::credit_name;
 use makegood::flows::issue_credits::issue_in;
 use makegood::flows::pull_feed::{FeedPage, pull_feed};
-use makegood::flows::sequence_feed::{new_epoch, sequence_as, sequence_feed};
+use makegood::flows::sequence_feed::{Sequencer, new_epoch, sequence_feed};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use support::is_skipped;
@@ -96,10 +96,10 @@ async fn what_sixteen_writers_commit_is_pulled_once_each_though_one_holds_its_tr
     let sequencers = async {
         // Two of them, as two servers would be, and each holds the lane for a while.
         let one = async |owner: &str| {
-            let mut numbered = 0;
+            let (mut numbered, mut sequencer) = (0, Sequencer::of(0, owner));
             loop {
                 let was_done = done.load(Ordering::SeqCst);
-                numbered += sequence_as(&pool, 0, owner, november(20)).await.unwrap();
+                numbered += sequencer.step(&pool, november(20)).await.unwrap();
                 if was_done && count(&pool, "SELECT count(*) FROM outbox").await == 0 {
                     break numbered;
                 }
@@ -236,21 +236,21 @@ async fn a_lane_stays_with_one_server_and_goes_to_another_when_its_lease_ran_out
     };
     until(-1).await;
     issue(pool, 0, 0, 500).await;
-    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 1);
+    assert_eq!(Sequencer::of(0, "one").step(pool, november(20)).await.unwrap(), 1);
     let lease =
         "SELECT owner, until > clock_timestamp() AND until < clock_timestamp() + interval '3 seconds' FROM lane_lease";
     let held: (String, bool) = sqlx::query_as(lease).fetch_one(pool).await.unwrap();
     assert_eq!(held.0, "one");
     until(1).await;
     issue(pool, 0, 1, 500).await;
-    assert_eq!(sequence_as(pool, 0, "other", november(20)).await.unwrap(), 0, "it is held");
-    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 1, "whoever holds it goes on");
+    assert_eq!(Sequencer::of(0, "other").step(pool, november(20)).await.unwrap(), 0, "it is held");
+    assert_eq!(Sequencer::of(0, "one").step(pool, november(20)).await.unwrap(), 1, "whoever holds it goes on");
     issue(pool, 0, 2, 500).await;
     until(-1).await;
-    assert_eq!(sequence_as(pool, 0, "other", november(20)).await.unwrap(), 1, "it ran out");
+    assert_eq!(Sequencer::of(0, "other").step(pool, november(20)).await.unwrap(), 1, "it ran out");
     until(1).await;
     issue(pool, 0, 3, 500).await;
-    assert_eq!(sequence_as(pool, 0, "one", november(20)).await.unwrap(), 0, "it is another's now");
+    assert_eq!(Sequencer::of(0, "one").step(pool, november(20)).await.unwrap(), 0, "it is another's now");
     // Whoever opens an epoch does not wait for a lease.
     assert_eq!(new_epoch(pool, 0, november(20)).await.unwrap(), 2);
     until(-1).await;

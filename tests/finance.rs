@@ -142,7 +142,7 @@ async fn every_kind(pool: &PgPool, account: AccountId, now: Instant) {
                 recorded_at: now,
                 actor: "staff|tama".to_owned(),
                 action: "credit.answer",
-                detail: json!({}),
+                detail: "{}".to_owned(),
                 item: None,
             });
         }

@@ -27,7 +27,7 @@ use makegood::flows::issue_credits::issue_in;
 use makegood::flows::keep_checkpoint::{NotKept, checkpoint_key, keep_checkpoint, keep_checkpoint_when_due};
 use makegood::flows::sequence_feed::sequence_feed;
 use makegood::flows::verify_books::verify_against;
-use makegood::store::books::{self, Link};
+use makegood::store::books::{self, NewLink};
 use server::Server;
 use sqlx::{AssertSqlSafe, PgPool};
 use support::{PROGRAM, is_skipped};
@@ -109,21 +109,21 @@ async fn put_back(owner: &PgPool) {
 
 /// Writes the chain anew over the rows that are there, leaving out the entries at `without`, and moves the lane's head to its end.
 async fn rebuild(owner: &PgPool, without: &[i64]) {
-    let old: Vec<Link> =
-        sqlx::query_as("SELECT no, kind, account_id, row_id, hash FROM chain WHERE lane = 0 ORDER BY no")
+    let old: Vec<(i64, String, Uuid, Uuid)> =
+        sqlx::query_as("SELECT no, kind, account_id, row_id FROM chain WHERE lane = 0 ORDER BY no")
             .fetch_all(owner)
             .await
             .unwrap();
     let mut conn = owner.acquire().await.unwrap();
-    let (mut hash, mut links): (Hash, Vec<Link>) = (GENESIS, Vec::new());
-    for one in old.into_iter().filter(|one| !without.contains(&one.no)) {
-        let (accounts, ids) = ([one.account_id], [one.row_id]);
-        let encoded = match one.kind.as_str() {
-            "transfer" => books::encoded_transfers(&mut conn, &accounts, &ids).await.unwrap(),
-            _ => books::encoded_audits(&mut conn, &accounts, &ids).await.unwrap(),
+    let (mut hash, mut links): (Hash, Vec<NewLink>) = (GENESIS, Vec::new());
+    for (_, kind, account_id, row_id) in old.into_iter().filter(|(no, ..)| !without.contains(no)) {
+        let (accounts, ids) = ([account_id], [row_id]);
+        let (kind, encoded) = match kind.as_str() {
+            "transfer" => ("transfer", books::encoded_transfers(&mut conn, &accounts, &ids).await.unwrap()),
+            _ => ("audit", books::encoded_audits(&mut conn, &accounts, &ids).await.unwrap()),
         };
-        hash = link(&hash, &encoded[&one.row_id]);
-        links.push(Link { no: i64::try_from(links.len()).unwrap() + 1, hash: hash.to_vec(), ..one });
+        hash = link(&hash, &encoded[&row_id]);
+        links.push(NewLink { no: i64::try_from(links.len()).unwrap() + 1, kind, account_id, row_id, hash });
     }
     sqlx::query("DELETE FROM chain").execute(owner).await.unwrap();
     books::insert_links(&mut conn, 0, &links).await.unwrap();

@@ -4,15 +4,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::chain::{Hash, canonical};
+use super::chain::Hash;
 use super::credit::Amounts;
 use super::ids::CreditId;
-use super::money::{Money, MoneyError};
+use super::money::{Currency, Money, MoneyError};
 use super::refusal::{Code, Refusal};
+use super::time::Instant;
 
 /// How a credit is called outside: `crd_` and 32 hexadecimal digits.
 pub fn credit_name(credit: CreditId) -> String {
@@ -35,14 +35,50 @@ pub fn reversal_named(name: &str) -> Option<CreditId> {
     name.strip_prefix("rev_").and_then(|digits| credit_named(&format!("crd_{digits}")))
 }
 
-/// The hash of the item at a position, after the item before it.
-pub fn item_hash(previous: &Hash, position: i64, op: &str, body: &Value) -> Hash {
+/// What billing reads of a credit that was issued. The fields stand in the order of their names, so that its text is
+/// [`canonical`] as it is written.
+#[derive(Debug, Serialize)]
+pub struct IssueBody<'a> {
+    pub account: &'a str,
+    pub bill_to: &'a str,
+    /// The claim that asked for it.
+    pub claim: Option<&'a str>,
+    pub currency: Currency,
+    pub effective_date: NaiveDate,
+    pub gross: String,
+    pub id: String,
+    pub issued_at: Instant,
+    pub net: String,
+    pub reason: &'a str,
+    pub road: &'a str,
+    pub service_period: Option<ServicePeriod<'a>>,
+    pub tax: String,
+    pub tax_code: &'a str,
+}
+
+impl IssueBody<'_> {
+    pub fn text(&self) -> String {
+        // Strings, dates and amounts: there is nothing that JSON cannot say. Were there, no database would take the empty text as JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The service period of a credit as local dates, the second not included.
+#[derive(Debug, Serialize)]
+pub struct ServicePeriod<'a> {
+    pub end: NaiveDate,
+    pub start: NaiveDate,
+    pub time_zone: &'a str,
+}
+
+/// The hash of the item at a position, after the item before it. `body` is [`canonical`] text.
+pub fn item_hash(previous: &Hash, position: i64, op: &str, body: &str) -> Hash {
     Sha256::new()
         .chain_update(previous)
         .chain_update(position.to_be_bytes())
         .chain_update(op.as_bytes())
         .chain_update([0])
-        .chain_update(canonical(body).as_bytes())
+        .chain_update(body)
         .finalize()
         .into()
 }
@@ -180,7 +216,30 @@ impl Answered {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::canonical;
     use super::*;
+
+    #[test]
+    fn what_billing_reads_of_a_credit_is_written_as_it_is_hashed() {
+        let day = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+        let body = IssueBody {
+            account: "Kauri \"Brews\": Ltd",
+            bill_to: "Kauri",
+            claim: None,
+            currency: "NZD".parse().unwrap(),
+            effective_date: day,
+            gross: "25.00".to_owned(),
+            id: credit_name(CreditId(Uuid::from_u128(7))),
+            issued_at: Instant::parse("2026-11-03T20:00:00.5Z").unwrap(),
+            net: "21.74".to_owned(),
+            reason: "sla_tier",
+            road: "contract",
+            service_period: Some(ServicePeriod { end: day, start: day, time_zone: "Pacific/Auckland" }),
+            tax: "3.26".to_owned(),
+            tax_code: "GST15",
+        };
+        assert_eq!(body.text(), canonical(&serde_json::to_value(&body).unwrap()));
+    }
 
     #[test]
     fn a_cursor_comes_back_as_it_went_and_nothing_else_is_one() {

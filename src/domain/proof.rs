@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::chain::{AuditRow, Hash, TransferRow, link};
+use super::chain::{AuditRow, Hash, TransferRow, canonical, link};
 use super::checkpoint::{Checkpoint, LaneMark, Totals};
 use super::feed::item_hash;
 use super::time::Instant;
@@ -348,7 +348,7 @@ impl Walk {
 
     /// Takes the next item of the feed.
     pub fn item(&mut self, item: &Item) {
-        let expected = item_hash(&self.at.feed_hash, item.pos, &item.op, &item.body);
+        let expected = item_hash(&self.at.feed_hash, item.pos, &item.op, &canonical(&item.body));
         if item.pos != self.at.feed_pos + 1 {
             let words =
                 format!("Feed item {} follows item {}: what stood between is gone.", item.pos, self.at.feed_pos);

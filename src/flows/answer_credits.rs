@@ -206,7 +206,8 @@ fn take(
         action: "credit.answer",
         detail: json!({
             "answer": answered.kind, "reference": answered.reference, "gross_minor": answered.amounts.gross.minor(),
-        }),
+        })
+        .to_string(),
         ..entry(&of.credit, format!("{}:{}{again}", answered.kind.name(), answered.reference), &order)
     });
     let detail = item.detail.clone().unwrap_or_default().chars().take(500).collect();
@@ -214,7 +215,8 @@ fn take(
     kept.answers.push(NewAnswer { account, credit, no, answered, detail });
     let Some((kind, amounts)) = then else { return Ok(true) };
     // It was taken back before billing knew: what billing did meanwhile is taken back as well.
-    let (reason, reference) = ("reversed".to_owned(), String::new());
+    let reason = if of.course.taken_back == Some(TakenBack::Expired) { "expired" } else { "reversed" };
+    let (reason, reference) = (reason.to_owned(), String::new());
     let deed = Deed { kind, amounts, reason, reference, on: today, is_cancel: false };
     of.course.follow(&Step::Done(deed.clone())).map_err(broken)?;
     let no = of.course.steps;
@@ -444,18 +446,37 @@ impl Said<'_> {
         }
         let bill = course.bills.iter().find(|bill| bill.reference == *reference);
         let bill = bill.ok_or_else(|| Refusal::field("/reference", format!("nothing was applied on {reference}")))?;
-        let left = course.applied.minus(bill.first.ours().map_err(broken)?).map_err(broken)?;
-        if left.gross.minor() < course.debited.gross.minor() {
+        let ours = bill.first.ours().map_err(broken)?;
+        let left = course.applied.minus(ours).map_err(broken)?;
+        // What was taken back and stands on no other bill stays, for its debit to be answered; the rest comes back.
+        let stays = course.debited.minus(left).map_err(broken)?;
+        let stays = if stays.gross.is_positive() { stays } else { self.zero() };
+        let back = ours.minus(stays).map_err(broken)?;
+        if !back.gross.is_positive() {
             let instead = "what stood on this bill was taken back, and a debit of it was sent: answer the debit `debited`, naming \
                            this bill as rolled back";
             return Err(Refusal::field("/answer", instead));
         }
+        // Billing's cent of tax goes with what comes back, where there is room for it.
         let rounding = bill.first.rounding;
-        let mut postings = books::returned(parts(&self.of.credit, bill.amounts));
-        let back = Money::zero(rounding.currency()).minus(rounding).map_err(broken)?;
-        postings.extend(books::rounded(back).map_err(broken)?);
-        let effect = self.effect(bill.amounts, postings);
-        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, ..effect }))
+        let billed = Amounts {
+            gross: back.gross,
+            net: back.net.minus(rounding).map_err(broken)?,
+            tax: back.tax.plus(rounding).map_err(broken)?,
+        };
+        let has_room = billed.net.minor() >= 0 && billed.tax.minor() >= 0;
+        let (billed, rounding) = if has_room { (billed, rounding) } else { (back, self.zero().tax) };
+        let mut postings = books::returned(parts(&self.of.credit, billed));
+        let undone = Money::zero(rounding.currency()).minus(rounding).map_err(broken)?;
+        postings.extend(books::rounded(undone).map_err(broken)?);
+        // Billing answered for the rest of an expired credit already: nobody waits for what comes back of it.
+        let is_over = course.taken_back == Some(TakenBack::Expired) && !course.is_cancel_pending;
+        if is_over {
+            postings.extend(books::written_off(course.place.code(), parts(&self.of.credit, back)));
+        }
+        let effect = self.effect(billed, postings);
+        let then = is_over.then_some((DeedKind::WrittenOff, back));
+        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, then, ..effect }))
     }
 
     fn cancelled(&self) -> Result<Option<Effect>, Refusal> {

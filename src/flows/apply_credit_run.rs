@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use chrono::NaiveDate;
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::issue_credits::{ToIssue, entry};
@@ -42,6 +43,38 @@ pub enum Step {
     Busy,
     /// The run is applied to its end.
     Done,
+}
+
+/// Applies an approved run as far as it goes, with several batches at once, and says how many credits were issued or taken back. `now` is
+/// asked before each batch.
+pub async fn apply_run(
+    pool: &PgPool,
+    id: CreditRunId,
+    now: impl Fn() -> Instant + Clone + Send + 'static,
+) -> Result<usize, Error> {
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        let (pool, now) = (pool.clone(), now.clone());
+        workers.spawn(async move {
+            let mut issued = 0;
+            while let Step::Issued(count) = apply_step(&pool, id, now()).await? {
+                issued += count;
+            }
+            Ok::<usize, Error>(issued)
+        });
+    }
+    let mut issued = 0;
+    while let Some(ended) = workers.join_next().await {
+        match ended {
+            Ok(count) => issued += count?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Nobody but a runtime that ends cancels them.
+            Err(_) => return Ok(issued),
+        }
+    }
+    // Whoever found a batch of the other's not done yet left the end to this.
+    apply_step(pool, id, now()).await?;
+    Ok(issued)
 }
 
 /// Takes one step of an approved run: a batch that nobody else is at, or its end.

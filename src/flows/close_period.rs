@@ -241,7 +241,7 @@ async fn set_aside(
         recorded_at: now,
         actor: actor.key(),
         action,
-        detail: json!({ "period": period }),
+        detail: json!({ "period": period }).to_string(),
         item: None,
     };
     let there = sums.iter().flat_map(|((code, _), sum)| books::provided(*code, *sum)).collect();

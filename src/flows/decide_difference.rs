@@ -158,7 +158,7 @@ async fn keep(tx: &mut Tx, listed: &Listed, decided: &Decided, on: NaiveDate) ->
         entries.push(Entry {
             postings: books::kept(parts(credit, amounts)),
             action: "credit.keep",
-            detail: json!({ "gross_minor": part.minor() }),
+            detail: json!({ "gross_minor": part.minor() }).to_string(),
             ..entry(credit, format!("kept:{}", course.steps + 1), &order(decided, on))
         });
         deeds.push(deed(credit, course, DeedKind::Kept, amounts, decided, on));

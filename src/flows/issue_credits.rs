@@ -2,12 +2,13 @@
 //! hear of it, all or nothing, and each only once.
 
 use chrono::NaiveDate;
-use serde_json::{Value, json};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::domain::accounting::effective;
 use crate::domain::books::{self, Parts};
-use crate::domain::feed::credit_name;
+use crate::domain::feed::{IssueBody, ServicePeriod, credit_name};
+use crate::domain::money::Currency;
 use crate::failpoint;
 use crate::store::credits::{self, Addressee, Credit, Entry};
 use crate::store::{Error, accounting};
@@ -54,34 +55,53 @@ pub(super) fn entry(one: &ToIssue) -> Entry {
         recorded_at: credit.issued_at,
         actor: credit.approved_by.clone(),
         action: "credit.issue",
-        detail: json!({
-            "cause": credit.cause,
-            "generation": credit.generation,
-            "gross_minor": credit.gross.minor(),
-            "currency": credit.gross.currency(),
-            "proposed_by": credit.issued_by,
-        }),
+        detail: IssueDetail {
+            cause: &credit.cause,
+            currency: credit.gross.currency(),
+            generation: credit.generation,
+            gross_minor: credit.gross.minor(),
+            proposed_by: &credit.issued_by,
+        }
+        .text(),
         item: Some(("issue", feed_body(one))),
     }
 }
 
+/// What the audit trail keeps of an issue.
+#[derive(Serialize)]
+struct IssueDetail<'a> {
+    cause: &'a str,
+    currency: Currency,
+    generation: i32,
+    gross_minor: i64,
+    proposed_by: &'a str,
+}
+
+impl IssueDetail<'_> {
+    fn text(&self) -> String {
+        // Strings and numbers: there is nothing that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// What billing reads of a credit.
-fn feed_body(one: &ToIssue) -> Value {
-    let ToIssue { credit, addressee, .. } = one;
-    json!({
-        "id": credit_name(credit.id),
-        "account": addressee.reference,
-        "bill_to": addressee.bill_to.as_ref().unwrap_or(&addressee.reference),
-        "road": credit.road.name(),
-        "currency": credit.gross.currency(),
-        "gross": credit.gross.digits(),
-        "net": credit.net.digits(),
-        "tax": credit.tax.digits(),
-        "tax_code": credit.tax_code,
-        "reason": credit.reason,
-        "service_period": credit.service.map(|(start, end)| json!({ "start": start, "end": end, "time_zone": credit.zone })),
-        "claim": one.claim_reference,
-        "effective_date": credit.effective_on,
-        "issued_at": credit.issued_at,
-    })
+fn feed_body(one: &ToIssue) -> String {
+    let ToIssue { credit, addressee, claim_reference } = one;
+    IssueBody {
+        account: &addressee.reference,
+        bill_to: addressee.bill_to.as_ref().unwrap_or(&addressee.reference),
+        claim: claim_reference.as_deref(),
+        currency: credit.gross.currency(),
+        effective_date: credit.effective_on,
+        gross: credit.gross.digits(),
+        id: credit_name(credit.id),
+        issued_at: credit.issued_at,
+        net: credit.net.digits(),
+        reason: &credit.reason,
+        road: credit.road.name(),
+        service_period: credit.service.map(|(start, end)| ServicePeriod { end, start, time_zone: &credit.zone }),
+        tax: credit.tax.digits(),
+        tax_code: &credit.tax_code,
+    }
+    .text()
 }

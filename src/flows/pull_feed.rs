@@ -5,10 +5,12 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::sequence_feed::check_origin;
+use crate::domain::chain::Hash;
 use crate::domain::feed::{Cursor, item_name, stale_cursor};
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
 use crate::store::feed::{Head, Standing, Told};
-use crate::store::{Error, Tx, feed};
+use crate::store::{Error, feed};
 
 /// One page. The same cursor and limit give the same bytes for good once the page is full, within an epoch.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -97,40 +99,48 @@ pub async fn pull(
     now: Instant,
 ) -> Result<Pulled, Error> {
     let asked = after.map(Cursor::parse).transpose()?;
-    let mut tx = pool.begin().await?;
-    let Standing { head, epochs, .. } = check_origin(&mut tx, feed::LANE, now).await?;
+    let mut conn = pool.acquire().await?;
+    let Standing { head, epochs, .. } = check_origin(&mut conn, feed::LANE, now).await?;
     let start = match asked {
-        Some(cursor) => check_cursor(&mut tx, &head, cursor, consumer).await?,
+        Some(cursor) => cursor,
         None => Cursor::at(head.epoch, 0, &[0; 32], consumer),
     };
-    let items = feed::told_after(&mut tx, feed::LANE, &epochs, start.pos, limit).await?;
+    check_place(&head, start)?;
+    // With the item that stands before the page: the cursor must know it.
+    let before = i64::from(start.pos > 0);
+    let mut items = feed::told_from(&mut conn, feed::LANE, &epochs, start.pos, limit + before).await?;
+    let known = if before == 0 { Some([0; 32]) } else { take_before(&mut items, start.pos) };
+    if known.is_none_or(|hash| Cursor::at(start.epoch, start.pos, &hash, consumer) != start) {
+        return Err(stale_cursor(
+            "This cursor was given to another consumer, or the item before it is not the one that was delivered.",
+        )
+        .into());
+    }
     // Not whether there is another item by now: that would change the bytes of a page that was served.
     let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
     let next = match items.last() {
-        Some(last) => Cursor::at(head.epoch, last.pos, &last.hash()?, consumer),
+        Some(last) => Cursor::at(head.epoch, last.pos, &last.hash, consumer),
         None => start,
     };
     if next.pos > start.pos {
-        feed::delivered(&mut tx, feed::LANE, consumer, head.epoch, next.pos, now).await?;
+        feed::delivered(&mut conn, feed::LANE, consumer, head.epoch, next.pos, now).await?;
     }
-    tx.commit().await?;
     Ok(Pulled { epoch: head.epoch, items, next: next.text(), has_more })
 }
 
-/// A cursor must be of this consumer and epoch, not beyond the head, and know the item before it.
-async fn check_cursor(tx: &mut Tx, head: &Head, cursor: Cursor, consumer: &str) -> Result<Cursor, Error> {
+/// A cursor must be of this epoch and not beyond the head.
+fn check_place(head: &Head, cursor: Cursor) -> Result<(), Refusal> {
     if cursor.epoch != head.epoch {
-        return Err(stale_cursor("This cursor is of another epoch: the feed was restored or taken over since.").into());
+        return Err(stale_cursor("This cursor is of another epoch: the feed was restored or taken over since."));
     }
     if cursor.pos > head.feed_pos {
-        return Err(stale_cursor("This cursor is beyond the end of the feed.").into());
+        return Err(stale_cursor("This cursor is beyond the end of the feed."));
     }
-    let before = if cursor.pos == 0 { Some([0; 32]) } else { feed::hash_at(tx, head.lane, cursor.pos).await? };
-    match before {
-        Some(hash) if Cursor::at(cursor.epoch, cursor.pos, &hash, consumer) == cursor => Ok(cursor),
-        Some(_) | None => Err(stale_cursor(
-            "This cursor was given to another consumer, or the item before it is not the one that was delivered.",
-        )
-        .into()),
-    }
+    Ok(())
+}
+
+/// Takes the item at `pos` off the front and gives its hash; none where it does not stand there.
+fn take_before(items: &mut Vec<Told>, pos: i64) -> Option<Hash> {
+    items.first().filter(|first| first.pos == pos)?;
+    Some(items.remove(0).hash)
 }

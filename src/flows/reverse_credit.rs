@@ -12,6 +12,7 @@ use super::once::{Answer, Begun, IdempotencyKey, Once};
 use super::propose_credit_run::MoneyOnWire;
 use crate::domain::actor::{Actor, Role};
 use crate::domain::books::{self, Parts};
+use crate::domain::chain::canonical;
 use crate::domain::course::{Course, Deed, DeedKind, ReversalReason, Standing, TakeBack, TakenBack};
 use crate::domain::credit::Amounts;
 use crate::domain::feed::{credit_name, credit_named, reversal_name, reversal_named};
@@ -250,7 +251,7 @@ fn take_back(
         postings,
         action,
         item,
-        detail: json!({ "reason": order.reason, "gross_minor": plan.whole.gross.minor() }),
+        detail: json!({ "reason": order.reason, "gross_minor": plan.whole.gross.minor() }).to_string(),
         ..entry(credit, event.to_owned(), order)
     });
     if let Some(amounts) = plan.debit {
@@ -264,7 +265,7 @@ pub fn debit(credit: &Credit, addressee: &Addressee, amounts: Amounts, no: i32, 
     Entry {
         postings: books::debited(parts(credit, amounts)),
         action: "credit.debit",
-        detail: json!({ "reason": order.reason, "gross_minor": amounts.gross.minor() }),
+        detail: json!({ "reason": order.reason, "gross_minor": amounts.gross.minor() }).to_string(),
         item: Some(("debit", item_body(credit, addressee, amounts, no, order))),
         ..entry(credit, debit_event(no), order)
     }
@@ -287,7 +288,7 @@ pub fn entry(credit: &Credit, event: String, order: &Order<'_>) -> Entry {
         recorded_at: order.at,
         actor: order.by.to_owned(),
         action: "credit.reverse",
-        detail: Value::Null,
+        detail: Value::Null.to_string(),
         item: None,
     }
 }
@@ -297,8 +298,8 @@ pub fn parts(credit: &Credit, amounts: Amounts) -> Parts {
 }
 
 /// What billing reads of a `cancel` or a `debit`: the credit that it is about, and how much of it.
-fn item_body(credit: &Credit, addressee: &Addressee, amounts: Amounts, no: i32, order: &Order<'_>) -> Value {
-    json!({
+fn item_body(credit: &Credit, addressee: &Addressee, amounts: Amounts, no: i32, order: &Order<'_>) -> String {
+    canonical(&json!({
         "id": credit_name(credit.id),
         "account": addressee.reference,
         "bill_to": addressee.bill_to.as_ref().unwrap_or(&addressee.reference),
@@ -312,5 +313,5 @@ fn item_body(credit: &Credit, addressee: &Addressee, amounts: Amounts, no: i32, 
         "step": no,
         "effective_date": order.on,
         "decided_at": order.at,
-    })
+    }))
 }

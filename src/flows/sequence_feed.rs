@@ -5,46 +5,87 @@
 
 use std::sync::LazyLock;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
-use crate::domain::chain::{Hash, link};
+use crate::domain::chain::link;
 use crate::domain::feed::item_hash;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::time::Instant;
 use crate::failpoint;
-use crate::store::feed::{Head, Item, Standing, Waiting};
+use crate::store::feed::{Head, NewItem, Place, Standing, Waiting, WaitingItem};
 use crate::store::{Error, Tx, books, feed, mass_credits};
 
 /// How many events one transaction numbers.
 const BATCH: i64 = 5_000;
 
+/// Before every event.
+const BEGINNING: Place = (Uuid::nil(), i64::MIN);
+
 /// This process, as holder of leases.
-static OWNER: LazyLock<String> = LazyLock::new(|| uuid::Uuid::now_v7().to_string());
+static OWNER: LazyLock<String> = LazyLock::new(|| Uuid::now_v7().to_string());
 
 /// Numbers what waits in `lane`, up to a batch, and says how many events that were. Nothing where another process does.
 pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usize, Error> {
-    sequence_as(pool, lane, &OWNER, now).await
+    Sequencer::new(lane).step(pool, now).await
 }
 
-/// The same as `owner`: whoever numbered last goes on, and is followed by another only when its lease ran out. The lane's row, locked
-/// until commit, is what lets no two number at once; the lease keeps the lane with one server, and others from trying.
-pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) -> Result<usize, Error> {
+/// Whoever numbers a lane, batch after batch. It goes through the outbox from the first account to the last and begins again, so that it
+/// does not pass by everything that it has taken out already each time. An account's own events keep their order: behind what was
+/// taken, only later ones come.
+#[derive(Debug)]
+pub struct Sequencer {
+    lane: i16,
+    owner: String,
+    after: Place,
+}
+
+impl Sequencer {
+    pub fn new(lane: i16) -> Self {
+        Sequencer::of(lane, &OWNER)
+    }
+
+    /// As another owner: whoever numbered last goes on, and is followed by another only when its lease ran out.
+    pub fn of(lane: i16, owner: &str) -> Self {
+        Sequencer { lane, owner: owner.to_owned(), after: BEGINNING }
+    }
+
+    /// Numbers what waits, up to a batch, and says how many events that were; 0 where nothing waits or another numbers.
+    pub async fn step(&mut self, pool: &PgPool, now: Instant) -> Result<usize, Error> {
+        let (taken, after) = number_batch(pool, self.lane, &self.owner, self.after, now).await?;
+        self.after = after;
+        Ok(taken)
+    }
+}
+
+/// One batch after `after`; gives how many events that were, and after what to go on. The lane's row, locked until commit, is what lets
+/// no two number at once; the lease keeps the lane with one server, and others from trying.
+async fn number_batch(
+    pool: &PgPool,
+    lane: i16,
+    owner: &str,
+    after: Place,
+    now: Instant,
+) -> Result<(usize, Place), Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut head) = feed::take_lane(&mut tx, lane, owner).await? else { return Ok(0) };
+    let Some(mut head) = feed::take_lane(&mut tx, lane, owner).await? else { return Ok((0, BEGINNING)) };
     if let Err(refused) = check_origin(&mut tx, lane, now).await {
         // The lane is free again when this says so, and not some time after.
         tx.rollback().await?;
         return Err(refused);
     }
     mass_credits::look_up_by_key(&mut tx).await?;
-    let waiting = feed::take_waiting(&mut tx, lane, BATCH).await?;
-    if waiting.is_empty() {
-        tx.commit().await?;
-        return Ok(0);
+    let mut waiting = feed::take_waiting(&mut tx, lane, after, BATCH).await?;
+    if waiting.is_empty() && after != BEGINNING {
+        waiting = feed::take_waiting(&mut tx, lane, BEGINNING, BATCH).await?;
     }
+    let Some(last) = waiting.last().map(Waiting::place) else {
+        tx.commit().await?;
+        return Ok((0, BEGINNING));
+    };
     if !feed::keep_lease(&mut tx, lane, owner).await? {
         tx.rollback().await?;
-        return Ok(0);
+        return Ok((0, BEGINNING));
     }
     failpoint::reach("sequence.after_take").await;
     chain(&mut tx, &mut head, &waiting).await?;
@@ -56,16 +97,16 @@ pub async fn sequence_as(pool: &PgPool, lane: i16, owner: &str, now: Instant) ->
     failpoint::reach("sequence.before_commit").await;
     tx.commit().await?;
     failpoint::reach("sequence.after_commit").await;
-    Ok(waiting.len())
+    Ok((waiting.len(), last))
 }
 
 /// Where the lane stands. Refuses to go on where the database is not the one that the epoch was opened on: a backup was restored,
 /// or another server took over. Positions that consumers know may be given out again there, so a person opens a new epoch first.
-pub async fn check_origin(tx: &mut Tx, lane: i16, now: Instant) -> Result<Standing, Error> {
-    let standing = feed::standing(tx, lane).await?;
+pub async fn check_origin(conn: &mut PgConnection, lane: i16, now: Instant) -> Result<Standing, Error> {
+    let standing = feed::standing(conn, lane).await?;
     refuse_copy(&standing)?;
     match &standing.opened {
-        None => feed::put_origin(tx, standing.head.epoch, &standing.here, now).await?,
+        None => feed::put_origin(conn, standing.head.epoch, &standing.here, now).await?,
         Some(opened) if *opened == standing.here => {}
         Some(_) => return Err(stopped().into()),
     }
@@ -105,7 +146,7 @@ pub async fn new_epoch(pool: &PgPool, lane: i16, now: Instant) -> Result<i32, Er
 }
 
 async fn chain(tx: &mut Tx, head: &mut Head, waiting: &[Waiting]) -> Result<(), Error> {
-    let pairs = |ids: fn(&Waiting) -> &Vec<uuid::Uuid>| -> (Vec<uuid::Uuid>, Vec<uuid::Uuid>) {
+    let pairs = |ids: fn(&Waiting) -> &Vec<Uuid>| -> (Vec<Uuid>, Vec<Uuid>) {
         waiting.iter().flat_map(|event| ids(event).iter().map(|id| (event.account_id, *id))).unzip()
     };
     let (accounts, ids) = pairs(|event| &event.transfer_ids);
@@ -120,33 +161,32 @@ async fn chain(tx: &mut Tx, head: &mut Head, waiting: &[Waiting]) -> Result<(), 
                 encoded.ok_or_else(|| Error::Corrupt(format!("outbox names {kind} {id}, which is not there")))?;
             head.chain_no += 1;
             head.chain_hash = link(&head.chain_hash, encoded);
-            links.push(books::Link {
+            links.push(books::NewLink {
                 no: head.chain_no,
-                kind: kind.to_owned(),
+                kind,
                 account_id: event.account_id,
                 row_id: *id,
-                hash: head.chain_hash.to_vec(),
+                hash: head.chain_hash,
             });
         }
     }
     books::insert_links(tx, head.lane, &links).await
 }
 
-fn number(head: &mut Head, waiting: &[Waiting]) -> Vec<Item> {
-    let mut items = Vec::new();
+fn number<'w>(head: &mut Head, waiting: &'w [Waiting]) -> Vec<NewItem<'w>> {
+    let mut items = Vec::with_capacity(waiting.len());
     for event in waiting {
-        let (Some(credit), Some(op), Some(body)) = (event.credit_id, &event.op, &event.body) else { continue };
+        let Some(WaitingItem { credit_id, op, body }) = &event.item else { continue };
         head.feed_pos += 1;
-        let hash: Hash = item_hash(&head.feed_hash, head.feed_pos, op, body);
-        head.feed_hash = hash;
-        items.push(Item {
+        head.feed_hash = item_hash(&head.feed_hash, head.feed_pos, op, body);
+        items.push(NewItem {
             pos: head.feed_pos,
             event_id: event.event_id,
-            account: crate::domain::ids::AccountId(event.account_id),
-            credit: crate::domain::ids::CreditId(credit),
-            op: op.clone(),
-            body: body.clone(),
-            hash,
+            account_id: event.account_id,
+            credit_id: *credit_id,
+            op,
+            body,
+            hash: head.feed_hash,
         });
     }
     items

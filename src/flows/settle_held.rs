@@ -10,6 +10,7 @@ use super::propose_credit_run::MoneyOnWire;
 use super::reverse_credit::{Order, entry, find_locked, may, note, parts, refuse_own};
 use crate::domain::actor::{Actor, Role};
 use crate::domain::books;
+use crate::domain::chain::canonical;
 use crate::domain::course::{Course, Deed, DeedKind, Place, Standing, TakenBack};
 use crate::domain::credit::Amounts;
 use crate::domain::feed::credit_name;
@@ -184,14 +185,14 @@ async fn written(
     Ok(Entry {
         postings,
         action: settling.action(),
-        detail: json!({ "gross_minor": open.gross.minor(), "from": from.name() }),
+        detail: json!({ "gross_minor": open.gross.minor(), "from": from.name() }).to_string(),
         item,
         ..entry(credit, format!("{}:{no}", settling.kind().name()), order)
     })
 }
 
 /// What billing was told when the credit was issued, with what is open now and the account as it is addressed now.
-async fn offer_body(tx: &mut Tx, credit: &Credit, open: Amounts, no: i32) -> Result<serde_json::Value, Error> {
+async fn offer_body(tx: &mut Tx, credit: &Credit, open: Amounts, no: i32) -> Result<String, Error> {
     let missing = || Error::Corrupt(format!("the feed has no item for credit {}", credit.id));
     let mut body = courses::told(tx, feed::LANE, credit.id).await?.ok_or_else(missing)?;
     let addressee = credits::addressee(tx, credit.account).await?;
@@ -207,5 +208,5 @@ async fn offer_body(tx: &mut Tx, credit: &Credit, open: Amounts, no: i32) -> Res
     ] {
         fields.insert(name.to_owned(), value);
     }
-    Ok(body)
+    Ok(canonical(&body))
 }

@@ -95,7 +95,7 @@ impl App {
 
     /// Something was written that a job will want to see.
     pub fn wake_jobs(&self) {
-        self.jobs.notify_one();
+        self.jobs.notify_waiters();
     }
 }
 

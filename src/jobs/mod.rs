@@ -4,14 +4,15 @@
 //! Each turn asks the database what there is to do, so any number of servers may run them, and a crash loses nothing. A
 //! notification only wakes a turn up earlier; the interval is what makes sure.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::flows::apply_credit_run::{Step, WORKERS, apply_step};
+use crate::flows::apply_credit_run::apply_run;
 use crate::flows::post_claims::post_claims;
-use crate::flows::sequence_feed::sequence_feed;
+use crate::flows::sequence_feed::Sequencer;
 use crate::http::App;
 use crate::store::{Error, feed, runs};
 
@@ -27,9 +28,14 @@ const TURN: Duration = Duration::from_millis(250);
 
 /// Runs the jobs until `stop` says so. A failure is logged, and the next turn tries again.
 pub async fn run(app: App, stop: watch::Receiver<bool>) {
+    // Each on its own, so that what is issued is numbered while more is issued, and the machine's other processor is not idle.
+    let mut own = JoinSet::new();
+    for work in Work::all() {
+        own.spawn(turns(app.clone(), stop.clone(), work));
+    }
     // What waits for a disk or for a monitor keeps nobody else waiting.
     tokio::join!(
-        turns(app.clone(), stop.clone()),
+        own.join_all(),
         silences::run(app.clone(), stop.clone()),
         spool::run(app.clone(), stop.clone()),
         alarms::run(app.clone(), stop.clone()),
@@ -38,45 +44,85 @@ pub async fn run(app: App, stop: watch::Receiver<bool>) {
     );
 }
 
-async fn turns(app: App, mut stop: watch::Receiver<bool>) {
+/// What is looked for each turn.
+enum Work {
+    /// Decisions whose hold is over.
+    Post,
+    /// Approved runs.
+    Apply,
+    /// What was committed and has no number.
+    Number(Sequencer),
+}
+
+impl Work {
+    fn all() -> [Work; 3] {
+        [Work::Post, Work::Apply, Work::Number(Sequencer::new(feed::LANE))]
+    }
+
+    /// Does what there is to do, or some of it; true where there was something.
+    async fn turn(&mut self, app: &App) -> Result<bool, Error> {
+        match self {
+            Work::Post => Ok(post_claims(&app.pool, app.clock.now()).await? > 0),
+            Work::Apply => apply_runs(app).await,
+            Work::Number(sequencer) => Ok(sequencer.step(&app.pool, app.clock.now()).await? > 0),
+        }
+    }
+}
+
+async fn turns(app: App, mut stop: watch::Receiver<bool>, mut work: Work) {
     let mut is_away = false;
     while !*stop.borrow() {
-        let done = turn(&app).await;
+        // What wakes it while it works counts too.
+        let mut woken = pin!(app.jobs.notified());
+        woken.as_mut().enable();
+        let done = tokio::select! {
+            done = work.turn(&app) => done,
+            // A batch that is cut off was never there.
+            _ = stop.changed() => return,
+        };
         // That the database is away is said once, and not four times a second.
         let was_away = std::mem::replace(&mut is_away, done.as_ref().is_err_and(Error::is_unavailable));
         match done {
-            Ok(true) => continue,
+            Ok(true) => {
+                app.wake_jobs();
+                continue;
+            }
             Ok(false) => {}
             Err(_) if was_away && is_away => {}
             Err(error) => tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "a job failed"),
         }
         tokio::select! {
             () = tokio::time::sleep(TURN) => {}
-            () = app.jobs.notified() => {}
+            () = woken => {}
             _ = stop.changed() => {}
         }
     }
 }
 
-/// One turn of all jobs; true where there was something to do. One that fails keeps no other from its turn.
+/// One turn of all work; true where there was something to do. What fails keeps nothing else from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
-    let posted = post_claims(&app.pool, app.clock.now()).await;
-    // Side by side: what is issued is numbered while more is issued.
-    let (applied, numbered) = tokio::join!(apply_runs(app), sequence_feed(&app.pool, feed::LANE, app.clock.now()));
-    let (posted, applied, numbered) = (posted? > 0, applied?, numbered? > 0);
-    Ok(posted || applied || numbered)
+    let (mut worked, mut failed) = (false, None);
+    for mut work in Work::all() {
+        match work.turn(app).await {
+            Ok(did) => worked |= did,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(worked), Err)
 }
 
+/// Applies what is approved, the oldest first. A run that fails keeps no other from its turn.
 async fn apply_runs(app: &App) -> Result<bool, Error> {
     let mut conn = app.pool.acquire().await?;
     let waiting = runs::to_apply(&mut conn).await?;
     drop(conn);
-    let mut worked = false;
+    let (mut worked, mut failed) = (false, None);
     for run in waiting {
-        let steps = (0..WORKERS).map(|_| apply_step(&app.pool, run, app.clock.now()));
-        for step in join_all(steps).await {
-            worked |= matches!(step?, Step::Issued(_));
+        let clock = app.clock.clone();
+        match apply_run(&app.pool, run, move || clock.now()).await {
+            Ok(issued) => worked |= issued > 0,
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    Ok(worked)
+    failed.map_or(Ok(worked), Err)
 }

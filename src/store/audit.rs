@@ -135,7 +135,6 @@ pub async fn record(conn: &mut PgConnection, entry: &Entry<'_>) -> Result<Uuid, 
             event_id: audit_id,
             transfer_ids: &[],
             audit_ids: &[audit_id],
-            item: None,
             at: entry.at,
         },
     )

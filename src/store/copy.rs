@@ -1,13 +1,19 @@
 //! Rows in PostgreSQL's binary COPY format: how bulk data enters staging tables.
 
 use chrono::{DateTime, NaiveDate};
+use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::Error;
 use crate::domain::time::Instant;
 
 /// PostgreSQL counts from 2000-01-01T00:00:00Z.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// What a binary COPY begins with; flags and the length of an extension follow.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// How a value that is NULL is written: as its length.
 const NOTHING: [u8; 4] = (-1i32).to_be_bytes();
@@ -22,7 +28,7 @@ pub struct Rows {
 
 impl Rows {
     pub fn new() -> Self {
-        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
+        let mut bytes = SIGNATURE.to_vec();
         bytes.extend_from_slice(&[0; 8]);
         Rows { bytes, last: 0 }
     }
@@ -147,6 +153,61 @@ impl Rows {
     fn length(&mut self, length: usize) {
         // No line is longer than `domain::batch::LONGEST_LINE`, so no value is; what we write by ourselves is shorter.
         self.bytes.extend_from_slice(&i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
+    }
+}
+
+/// What a `COPY … TO STDOUT` says, whole. One that is given up half-way costs its connection and nothing else.
+pub async fn out(conn: &mut PgConnection, statement: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut pieces = conn.copy_out_raw(statement).await?;
+    while let Some(piece) = pieces.try_next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Rows of a binary `COPY … TO STDOUT`, read one after the other. Values are read in the order of the columns; what is no such row or
+/// value is none.
+#[derive(Debug)]
+pub struct Reader<'b> {
+    left: &'b [u8],
+}
+
+impl<'b> Reader<'b> {
+    /// Begins behind the header.
+    pub fn new(bytes: &'b [u8]) -> Option<Self> {
+        let (_, left) = bytes.strip_prefix(SIGNATURE)?.split_first_chunk::<4>()?;
+        let (extension, left) = left.split_first_chunk::<4>()?;
+        Some(Reader { left: left.get(usize::try_from(u32::from_be_bytes(*extension)).ok()?..)? })
+    }
+
+    /// Whether another row of so many columns follows; none where the bytes end without saying so.
+    pub fn next_row(&mut self, columns: i16) -> Option<bool> {
+        let (count, left) = self.left.split_first_chunk::<2>()?;
+        self.left = left;
+        match i16::from_be_bytes(*count) {
+            -1 => Some(false),
+            count => (count == columns).then_some(true),
+        }
+    }
+
+    pub fn bytes(&mut self) -> Option<&'b [u8]> {
+        let (length, left) = self.left.split_first_chunk::<4>()?;
+        let (value, left) = left.split_at_checked(usize::try_from(i32::from_be_bytes(*length)).ok()?)?;
+        self.left = left;
+        Some(value)
+    }
+
+    pub fn text(&mut self) -> Option<&'b str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub fn uuid(&mut self) -> Option<Uuid> {
+        Uuid::from_slice(self.bytes()?).ok()
+    }
+
+    pub fn bigint(&mut self) -> Option<i64> {
+        Some(i64::from_be_bytes(self.bytes()?.try_into().ok()?))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -162,9 +161,10 @@ pub struct Entry {
     pub recorded_at: Instant,
     pub actor: String,
     pub action: &'static str,
-    pub detail: Value,
-    /// The operation and the body of a feed item; none where billing need not hear of it.
-    pub item: Option<(&'static str, Value)>,
+    /// JSON.
+    pub detail: String,
+    /// The operation and the body of a feed item, as canonical JSON; none where billing need not hear of it.
+    pub item: Option<(&'static str, String)>,
 }
 
 impl Entry {
@@ -206,7 +206,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry]) -> Result<(), Erro
         r"INSERT INTO outbox (account_id, event_id, lane, account_seq, transfer_ids, audit_ids, credit_id, op, body, created_at)
           SELECT account_id, event_id, lane, account_seq, transfer_ids::uuid[], ARRAY[audit_id], credit_id, op, body, created_at
           FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::uuid[], $7::uuid[], $8::text[],
-                      $9::jsonb[], $10::timestamptz[])
+                      $9::json[], $10::timestamptz[])
                AS row (account_id, event_id, lane, account_seq, transfer_ids, audit_id, credit_id, op, body, created_at)",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
@@ -299,8 +299,9 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     };
     sqlx::query(
         r"INSERT INTO audit (account_id, audit_id, recorded_at, actor, action, subject, detail, context)
-          SELECT row.*, $8::jsonb
-          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::jsonb[]) AS row",
+          SELECT account_id, audit_id, recorded_at, actor, action, subject, detail::jsonb, $8::jsonb
+          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])
+               AS row (account_id, audit_id, recorded_at, actor, action, subject, detail)",
     )
     .bind(entries.iter().map(|entry| entry.account.0).collect::<Vec<_>>())
     .bind(&ids)
@@ -308,7 +309,7 @@ async fn insert_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec
     .bind(entries.iter().map(|entry| entry.actor.as_str()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.action).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.document.to_string()).collect::<Vec<_>>())
-    .bind(entries.iter().map(|entry| entry.detail.clone()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|entry| entry.detail.as_str()).collect::<Vec<_>>())
     .bind(context)
     .execute(conn)
     .await?;
@@ -421,23 +422,23 @@ pub async fn given_by_claims(conn: &mut PgConnection, account: AccountId, incide
 }
 
 /// How billing addresses an account: the operator's reference, and the one that its bill goes to.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct Addressee {
-    pub account_id: Uuid,
     pub reference: String,
     pub bill_to: Option<String>,
     pub zone: String,
 }
 
 pub async fn addressees(conn: &mut PgConnection, accounts: &[Uuid]) -> Result<HashMap<AccountId, Addressee>, Error> {
-    let rows: Vec<Addressee> = sqlx::query_as(
+    let rows: Vec<(Uuid, String, Option<String>, String)> = sqlx::query_as(
         r"SELECT DISTINCT ON (account_id) account_id, reference, bill_to, zone
           FROM account WHERE account_id = ANY ($1) ORDER BY account_id, recorded_at DESC",
     )
     .bind(accounts)
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (AccountId(row.account_id), row)).collect())
+    let named = |(id, reference, bill_to, zone)| (AccountId(id), Addressee { reference, bill_to, zone });
+    Ok(rows.into_iter().map(named).collect())
 }
 
 /// How billing addresses one account that is there.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Error;
+use super::{Error, copy};
 use super::mass_credits::Sending;
 use crate::domain::chain::{Hash, canonical};
 use crate::domain::feed::Answered;
@@ -196,48 +196,100 @@ pub async fn put_origin(conn: &mut PgConnection, epoch: i32, origin: &Origin, no
     Ok(())
 }
 
+/// Where an event stands in the order of the outbox: its account, and how many that account wrote before it.
+pub type Place = (Uuid, i64);
+
 /// What the outbox held.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub struct Waiting {
     pub account_id: Uuid,
     pub event_id: Uuid,
     pub account_seq: i64,
     pub transfer_ids: Vec<Uuid>,
     pub audit_ids: Vec<Uuid>,
-    pub credit_id: Option<Uuid>,
-    pub op: Option<String>,
-    pub body: Option<Value>,
+    pub item: Option<WaitingItem>,
 }
 
-/// Takes the next events out of a lane's outbox, in the order in which each account wrote them.
-pub async fn take_waiting(conn: &mut PgConnection, lane: i16, limit: i64) -> Result<Vec<Waiting>, Error> {
-    let mut rows: Vec<Waiting> = sqlx::query_as(
+/// What billing is to hear of an event.
+#[derive(Debug)]
+pub struct WaitingItem {
+    pub credit_id: Uuid,
+    pub op: String,
+    /// Canonical JSON.
+    pub body: String,
+}
+
+impl Waiting {
+    pub fn place(&self) -> Place {
+        (self.account_id, self.account_seq)
+    }
+}
+
+type WaitingRow = (Uuid, Uuid, i64, Vec<Uuid>, Vec<Uuid>, Option<Uuid>, Option<String>, Option<String>);
+
+fn waiting(row: WaitingRow) -> Result<Waiting, Error> {
+    let (account_id, event_id, account_seq, transfer_ids, audit_ids, credit_id, op, body) = row;
+    let item = match (credit_id, op, body) {
+        (Some(credit_id), Some(op), Some(body)) => Some(WaitingItem { credit_id, op, body: canonical_text(body)? }),
+        _ => None,
+    };
+    Ok(Waiting { account_id, event_id, account_seq, transfer_ids, audit_ids, item })
+}
+
+/// What was written before bodies were kept as text comes back with a space behind each key, and its keys in another order.
+fn canonical_text(body: String) -> Result<String, Error> {
+    if !body.contains("\": ") {
+        return Ok(body);
+    }
+    let read = serde_json::from_str(&body).map_err(|error| Error::Corrupt(format!("outbox.body: {error}")))?;
+    Ok(canonical(&read))
+}
+
+/// Takes the next events behind `after` out of a lane's outbox, in the order in which each account wrote them. Accounts come in
+/// the order of their ids.
+pub async fn take_waiting(
+    conn: &mut PgConnection,
+    lane: i16,
+    after: Place,
+    limit: i64,
+) -> Result<Vec<Waiting>, Error> {
+    let rows: Vec<WaitingRow> = sqlx::query_as(
         r"DELETE FROM outbox WHERE (account_id, event_id) IN (
-              SELECT account_id, event_id FROM outbox WHERE lane = $1 ORDER BY account_id, account_seq LIMIT $2
+              SELECT account_id, event_id FROM outbox WHERE lane = $1 AND (account_id, account_seq) > ($2, $3)
+              ORDER BY account_id, account_seq LIMIT $4
           )
-          RETURNING account_id, event_id, account_seq, transfer_ids, audit_ids, credit_id, op, body",
+          RETURNING account_id, event_id, account_seq, transfer_ids, audit_ids, credit_id, op, body::text",
     )
     .bind(lane)
+    .bind(after.0)
+    .bind(after.1)
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    rows.sort_by_key(|row| (row.account_id, row.account_seq));
-    Ok(rows)
+    let mut all = rows.into_iter().map(waiting).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(Waiting::place);
+    Ok(all)
 }
 
-/// A row of the feed.
-#[derive(Clone, Debug)]
-pub struct Item {
+/// A row of the feed that is new.
+#[derive(Debug)]
+pub struct NewItem<'a> {
     pub pos: i64,
     pub event_id: Uuid,
-    pub account: AccountId,
-    pub credit: CreditId,
-    pub op: String,
-    pub body: Value,
+    pub account_id: Uuid,
+    pub credit_id: Uuid,
+    pub op: &'a str,
+    /// JSON, as it was hashed.
+    pub body: &'a str,
     pub hash: Hash,
 }
 
-pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], now: Instant) -> Result<(), Error> {
+pub async fn insert_items(
+    conn: &mut PgConnection,
+    head: &Head,
+    items: &[NewItem<'_>],
+    now: Instant,
+) -> Result<(), Error> {
     if items.is_empty() {
         return Ok(());
     }
@@ -255,10 +307,10 @@ pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], 
             .integer(head.epoch)
             .bigint(item.pos)
             .uuid(item.event_id)
-            .uuid(item.account.0)
-            .uuid(item.credit.0)
-            .text(&item.op)
-            .text(&canonical(&item.body))
+            .uuid(item.account_id)
+            .uuid(item.credit_id)
+            .text(item.op)
+            .text(item.body)
             .bytes(&item.hash)
             .timestamptz(now);
         sending.flush().await?;
@@ -267,28 +319,24 @@ pub async fn insert_items(conn: &mut PgConnection, head: &Head, items: &[Item], 
 }
 
 /// An item as it is told.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub struct Told {
     pub pos: i64,
     pub event_id: Uuid,
     pub op: String,
     /// JSON, the same bytes every time.
     pub body: String,
-    hash: Vec<u8>,
+    pub hash: Hash,
 }
 
-impl Told {
-    pub fn hash(&self) -> Result<Hash, Error> {
-        hash(self.hash.clone(), "feed.hash")
-    }
-}
-
-/// The items of a lane after a position, in order. Positions go on from epoch to epoch, so each of `epochs` is asked for its own.
-pub async fn told_after(
+/// The items of a lane from a position on, in order. Positions go on from epoch to epoch, so each of `epochs` is asked for its own.
+///
+/// By COPY, which takes the database half the time that a SELECT of the same rows takes.
+pub async fn told_from(
     conn: &mut PgConnection,
     lane: i16,
     epochs: &[i32],
-    after: i64,
+    from: i64,
     limit: i64,
 ) -> Result<Vec<Told>, Error> {
     let mut items: Vec<Told> = Vec::new();
@@ -297,23 +345,42 @@ pub async fn told_after(
         if left <= 0 {
             break;
         }
-        let more: Vec<Told> = sqlx::query_as(
-            r"SELECT pos, event_id, op, body::text AS body, hash FROM feed
-              WHERE lane = $1 AND epoch = $2 AND pos > $3 ORDER BY pos LIMIT $4",
-        )
-        .bind(lane)
-        .bind(epoch)
-        .bind(after)
-        .bind(left)
-        .fetch_all(&mut *conn)
-        .await?;
-        if items.is_empty() {
-            items = more;
-        } else {
-            items.extend(more);
-        }
+        // COPY takes no parameters; these are numbers.
+        let statement = format!(
+            "COPY (SELECT pos, event_id, op, body, hash FROM feed
+                   WHERE lane = {lane} AND epoch = {epoch} AND pos >= {from} ORDER BY pos LIMIT {left})
+             TO STDOUT (FORMAT binary)"
+        );
+        let bytes = copy::out(conn, &statement).await?;
+        read_told(&bytes, &mut items).ok_or_else(|| Error::Corrupt("feed: a row that cannot be read".to_owned()))?;
     }
     Ok(items)
+}
+
+fn read_told(bytes: &[u8], items: &mut Vec<Told>) -> Option<()> {
+    let mut rows = copy::Reader::new(bytes)?;
+    while rows.next_row(5)? {
+        items.push(Told {
+            pos: rows.bigint()?,
+            event_id: rows.uuid()?,
+            op: rows.text()?.to_owned(),
+            body: rows.text()?.to_owned(),
+            hash: rows.bytes()?.try_into().ok()?,
+        });
+    }
+    Some(())
+}
+
+/// A row of the feed, with what it says read.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub pos: i64,
+    pub event_id: Uuid,
+    pub account: AccountId,
+    pub credit: CreditId,
+    pub op: String,
+    pub body: Value,
+    pub hash: Hash,
 }
 
 /// The items of a lane after a position, in order and of all epochs, with what they say read.
@@ -340,21 +407,8 @@ pub async fn items_after(conn: &mut PgConnection, lane: i16, after: i64, limit: 
         .collect()
 }
 
-/// The hash of the item at a position; none where there is no such item.
-pub async fn hash_at(conn: &mut PgConnection, lane: i16, pos: i64) -> Result<Option<Hash>, Error> {
-    let stored: Option<Vec<u8>> = sqlx::query_scalar(
-        r"SELECT item.hash FROM feed_origin AS era
-              JOIN feed AS item ON item.lane = $1 AND item.epoch = era.epoch AND item.pos = $2
-              ORDER BY era.epoch DESC LIMIT 1",
-    )
-    .bind(lane)
-    .bind(pos)
-    .fetch_optional(conn)
-    .await?;
-    stored.map(|bytes| hash(bytes, "feed.hash")).transpose()
-}
-
-/// Remembers how far a consumer was served, and when it was served further than ever before. It never goes back.
+/// Remembers how far a consumer was served, and when it was served further than ever before. It never goes back, and who is served
+/// again writes nothing.
 pub async fn delivered(
     conn: &mut PgConnection,
     lane: i16,
@@ -365,7 +419,9 @@ pub async fn delivered(
 ) -> Result<(), Error> {
     sqlx::query(
         r"WITH further AS (
-              INSERT INTO feed_delivery (lane, consumer, epoch, pos, delivered_at) VALUES ($1, $2, $3, $4, $5)
+              INSERT INTO feed_delivery (lane, consumer, epoch, pos, delivered_at)
+              SELECT $1, $2, $3, $4, $5
+              WHERE NOT EXISTS (SELECT FROM feed_delivery WHERE lane = $1 AND consumer = $2 AND epoch = $3 AND pos >= $4)
               ON CONFLICT (lane, consumer, epoch) DO UPDATE SET pos = $4, delivered_at = $5 WHERE feed_delivery.pos < $4
               RETURNING lane, consumer, epoch, pos, delivered_at
           )

@@ -2,11 +2,9 @@
 //! one transaction. And what lets the bench make a plan of any size and run it again. It runs as the owner, on a database that
 //! is the bench's own.
 
-use futures_util::TryStreamExt;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolCopyExt;
 
-use super::Error;
+use super::{Error, copy};
 use crate::domain::ids::CreditRunId;
 use crate::domain::period::Month;
 use crate::domain::time::Instant;
@@ -106,12 +104,7 @@ pub async fn forget_books(owner: &PgPool) -> Result<(), Error> {
 pub async fn rows(pool: &PgPool) -> Result<Vec<Vec<u8>>, Error> {
     let mut all = Vec::with_capacity(WRITTEN.len());
     for (out, _) in WRITTEN {
-        let mut bytes = Vec::new();
-        let mut pieces = pool.copy_out_raw(out).await?;
-        while let Some(piece) = pieces.try_next().await? {
-            bytes.extend_from_slice(&piece);
-        }
-        all.push(bytes);
+        all.push(copy::out(&mut *pool.acquire().await?, out).await?);
     }
     Ok(all)
 }

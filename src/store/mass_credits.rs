@@ -102,15 +102,14 @@ pub async fn insert_new(conn: &mut PgConnection, credits: &[Credit]) -> Result<H
 }
 
 fn is_alike(first: &Credit, other: &Credit) -> bool {
-    let shared = |credit: &Credit| {
+    fn shared(credit: &Credit) -> impl PartialEq + '_ {
         (
             (credit.road, credit.gross.currency(), credit.tax_rate_bp, credit.run, credit.claim),
             (credit.service, credit.effective_on, credit.issued_at, credit.against),
+            [&credit.reason, &credit.tax_code, &credit.issued_by, &credit.approved_by],
         )
-    };
-    let words =
-        |credit: &Credit| [&credit.reason, &credit.tax_code, &credit.issued_by, &credit.approved_by].map(String::clone);
-    shared(first) == shared(other) && first.claim.is_none() && words(first) == words(other)
+    }
+    first.claim.is_none() && shared(first) == shared(other)
 }
 
 /// Writes entries: transfers, audit rows, and one outbox row each, in the order given. `heads` is what [`count_heads_up`] gave for
@@ -121,7 +120,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
     }
     let open_from = accounting::open_from(conn).await?;
     failpoint::reach("mass_post.before_transfers").await;
-    copy_transfers(conn, entries, open_from).await?;
+    let transfers = copy_transfers(conn, entries, open_from).await?;
     failpoint::reach("mass_post.after_transfers").await;
     let audits = copy_audits(conn, entries).await?;
     failpoint::reach("mass_post.after_audits").await;
@@ -132,12 +131,14 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
         )
         .await?,
     );
+    let mut transfers = transfers.as_slice();
     for (entry, audit) in entries.iter().zip(audits) {
         let seq = heads
             .get_mut(&entry.account)
             .ok_or_else(|| Error::Corrupt(format!("account_head has no row for {}", entry.account)))?;
         *seq += 1;
-        let transfers: Vec<Uuid> = entry.transfer_ids().collect();
+        let (own, rest) = transfers.split_at(entry.postings.len());
+        transfers = rest;
         let item = entry.item.as_ref();
         sending
             .rows
@@ -146,11 +147,11 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
             .uuid(event_id(entry.document, &entry.event))
             .smallint(lane(entry.account))
             .bigint(*seq)
-            .uuids(&transfers)
+            .uuids(own)
             .uuids(&[audit])
             .maybe(item.map(|_| entry.document), copy::Rows::uuid)
             .maybe(item.map(|(op, _)| *op), copy::Rows::text)
-            .maybe(item.map(|(_, body)| body.to_string()), |rows, body| rows.jsonb(&body))
+            .maybe(item.map(|(_, body)| body.as_str()), copy::Rows::text)
             .timestamptz(entry.recorded_at);
         sending.flush().await?;
     }
@@ -159,7 +160,12 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
     Ok(())
 }
 
-async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: NaiveDate) -> Result<(), Error> {
+/// Gives the ids of the rows, one for each posting.
+async fn copy_transfers(
+    conn: &mut PgConnection,
+    entries: &[Entry],
+    open_from: NaiveDate,
+) -> Result<Vec<Uuid>, Error> {
     let mut sending = Sending::begin(
         conn.copy_in_raw(
             r"COPY transfer (account_id, transfer_id, document, event, debit, credit, amount_minor, currency, reason, effective_on,
@@ -168,8 +174,10 @@ async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: N
         )
         .await?,
     );
+    let mut ids = Vec::with_capacity(entries.len() * 2);
     for entry in entries {
         for (id, posting) in entry.transfer_ids().zip(&entry.postings) {
+            ids.push(id);
             sending
                 .rows
                 .row(11)
@@ -187,7 +195,8 @@ async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: N
         }
         sending.flush().await?;
     }
-    sending.end().await
+    sending.end().await?;
+    Ok(ids)
 }
 
 /// Gives the ids of the rows, one for each entry.
@@ -210,7 +219,7 @@ async fn copy_audits(conn: &mut PgConnection, entries: &[Entry]) -> Result<Vec<U
             .text(&entry.actor)
             .text(entry.action)
             .text(&entry.document.to_string())
-            .jsonb(&entry.detail.to_string());
+            .jsonb(&entry.detail);
         ids.push(id);
         sending.flush().await?;
     }

@@ -1,14 +1,13 @@
 //! The outbox: what was committed and has no number yet. The sequencer empties it (see `flows::sequence`).
 
-use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Error;
-use crate::domain::ids::{AccountId, CreditId, lane};
+use crate::domain::ids::{AccountId, lane};
 use crate::domain::time::Instant;
 
-/// One event of a transaction: the rows of the books that it wrote, and what billing is to hear of it.
+/// One event of a transaction that billing need not hear of: the rows that it wrote. [`super::credits::post`] writes the others.
 #[derive(Debug)]
 pub struct Event<'a> {
     pub account: AccountId,
@@ -16,17 +15,7 @@ pub struct Event<'a> {
     pub event_id: Uuid,
     pub transfer_ids: &'a [Uuid],
     pub audit_ids: &'a [Uuid],
-    pub item: Option<Item<'a>>,
     pub at: Instant,
-}
-
-/// What the feed will say.
-#[derive(Debug)]
-pub struct Item<'a> {
-    pub credit: CreditId,
-    /// `issue`, `cancel`, `debit` or `offer`.
-    pub op: &'a str,
-    pub body: &'a Value,
 }
 
 /// Puts the event into the outbox, after everything that the account wrote before: locks the account's head until commit,
@@ -36,17 +25,14 @@ pub async fn put(conn: &mut PgConnection, event: &Event<'_>) -> Result<(), Error
         r"WITH head AS (
               UPDATE account_head SET seq = seq + 1 WHERE account_id = $1 RETURNING seq
           )
-          INSERT INTO outbox (account_id, event_id, lane, account_seq, transfer_ids, audit_ids, credit_id, op, body, created_at)
-          SELECT $1, $2, $3, head.seq, $4, $5, $6, $7, $8, $9 FROM head",
+          INSERT INTO outbox (account_id, event_id, lane, account_seq, transfer_ids, audit_ids, created_at)
+          SELECT $1, $2, $3, head.seq, $4, $5, $6 FROM head",
     )
     .bind(event.account.0)
     .bind(event.event_id)
     .bind(lane(event.account))
     .bind(event.transfer_ids)
     .bind(event.audit_ids)
-    .bind(event.item.as_ref().map(|item| item.credit.0))
-    .bind(event.item.as_ref().map(|item| item.op))
-    .bind(event.item.as_ref().map(|item| item.body))
     .bind(event.at.utc())
     .execute(conn)
     .await?;

@@ -326,32 +326,22 @@ pub async fn insert_items(conn: &mut PgConnection, run: CreditRunId, items: &[Ru
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
-struct ItemRow {
-    account_id: Uuid,
-    subscription_id: Uuid,
-    outcome: String,
-    amount_minor: i64,
-    already_minor: i64,
-    generation: i32,
-    promise: String,
-    reasons: Vec<String>,
-}
+/// Account, subscription, outcome, amount, already given, generation, promise, reasons: found by position, since there are many.
+type ItemRow = (Uuid, Uuid, String, i64, i64, i32, String, Vec<String>);
 
-impl ItemRow {
-    fn item(self) -> Result<RunItem, Error> {
-        Ok(RunItem {
-            account: AccountId(self.account_id),
-            subscription: SubscriptionId(self.subscription_id),
-            outcome: ItemOutcome::parse(&self.outcome)
-                .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {}", self.outcome)))?,
-            amount_minor: self.amount_minor,
-            already_minor: self.already_minor,
-            generation: self.generation,
-            promise: self.promise,
-            reasons: self.reasons,
-        })
-    }
+fn item(row: ItemRow) -> Result<RunItem, Error> {
+    let (account, subscription, outcome, amount_minor, already_minor, generation, promise, reasons) = row;
+    Ok(RunItem {
+        account: AccountId(account),
+        subscription: SubscriptionId(subscription),
+        outcome: ItemOutcome::parse(&outcome)
+            .ok_or_else(|| Error::Corrupt(format!("credit_run_item.outcome {outcome}")))?,
+        amount_minor,
+        already_minor,
+        generation,
+        promise,
+        reasons,
+    })
 }
 
 /// A part of an approved run: the accounts from `first` on, up to and without `before`.
@@ -423,7 +413,7 @@ pub async fn credits_of(conn: &mut PgConnection, run: CreditRunId, batch: &RunBa
     .bind(batch.before.map(|account| account.0))
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(ItemRow::item).collect()
+    rows.into_iter().map(item).collect()
 }
 
 /// How many accounts a run has in each outcome, by reason for those held back. An account counts once, in its worst.

@@ -367,7 +367,6 @@ pub fn goodwill(index: usize, number: u32, gross_minor: i64, now: Instant) -> To
             approved_by: "staff|wiremu".to_owned(),
         },
         addressee: Addressee {
-            account_id: account.0,
             reference: reference(index),
             bill_to: None,
             zone: "Pacific/Auckland".to_owned(),

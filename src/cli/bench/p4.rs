@@ -14,6 +14,8 @@ use crate::store::{feed, floor_feed};
 
 /// How many items a page has.
 const PAGE: u64 = 1_000;
+/// How many bytes at a page's end hold its cursor.
+const END: usize = 160;
 /// How often the first and the last page are asked for.
 const ASKED: u32 = 101;
 
@@ -38,12 +40,13 @@ impl Puller {
             self.http.get(format!("{}/v1/billing/feed?limit={PAGE}{after}", self.at)).bearer_auth(&self.token);
         let response = request.send().await?;
         let status = response.status();
-        let text = response.text().await?;
-        ensure!(status.is_success(), "a page was refused: {text}");
+        let page = response.bytes().await?;
+        ensure!(status.is_success(), "a page was refused: {}", String::from_utf8_lossy(&page));
         // It stands at the end of the page.
-        let (_, end) = text.rsplit_once("\"next_cursor\":\"").context("a page without its cursor")?;
+        let end = std::str::from_utf8(&page[page.len().saturating_sub(END)..])?;
+        let (_, end) = end.rsplit_once("\"next_cursor\":\"").context("a page without its cursor")?;
         let (cursor, rest) = end.split_once('"').context("a page that was cut")?;
-        Ok(Pulled { bytes: text.len(), cursor: cursor.to_owned(), has_more: rest.contains("true") })
+        Ok(Pulled { bytes: page.len(), cursor: cursor.to_owned(), has_more: rest.contains("true") })
     }
 
     /// Every page; gives how many bytes they had and the cursor before the last full one.

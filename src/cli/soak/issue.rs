@@ -45,7 +45,6 @@ pub fn goodwill(soak: &Soak, account: &str, name: &str, gross_minor: i64) -> Res
             approved_by: "soak-staff|wiremu".to_owned(),
         },
         addressee: Addressee {
-            account_id: id.0,
             reference: account.to_owned(),
             bill_to: None,
             zone: "Pacific/Auckland".to_owned(),
