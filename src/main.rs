@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use makegood::{cli, pg};
 
+/// Pages and batches are made and given back all the time: the C library's allocator hands their memory back to the kernel each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|argument| argument == pg::SUPERVISE) {
         return match pg::supervise(env::args_os()) {

@@ -109,8 +109,8 @@ fn a_small_feed_is_pulled_whole_beside_its_floor() {
     let said = json(&["--only", "p4-feed", "--size", "2500", "--rounds", "1"]);
     let (facts, figures) = (&said["benches"][0]["facts"], said["benches"][0]["figures"].as_array().unwrap());
     let names: Vec<&str> = figures.iter().map(|figure| figure["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["p4-feed", "p4-last-page"]);
-    assert_eq!((&facts["credits"], &facts["delivered"]), (&3_000.into(), &3_000.into()), "{said}");
+    assert_eq!(names, ["p4-feed", "p4-feed-1000", "p4-last-page"]);
+    assert_eq!((&facts["credits"], &facts["delivered"]), (&10_000.into(), &10_000.into()), "{said}");
     assert!(facts["bytes"].as_u64() > facts["floor_bytes"].as_u64(), "whole pages: {said}");
     assert!(figures.iter().all(|figure| thousandths(&figure["ours"]) > 0 && thousandths(&figure["floor"]) > 0));
 }

@@ -563,6 +563,13 @@ async fn goodwill_that_is_on_no_bill_in_time_expires_and_what_is_on_one_stays() 
     assert_eq!(desk.say(raced, "cancelled", json!({})).await, "already");
     assert_eq!(desk.balances(&[raced]).await, pairs(&[("BILLING", -2_174), ("GOODWILL", 2_174)]));
     assert_eq!(desk.standing(raced).await, "applied");
+    // The bill run is rolled back: its time is over too, whether billing had answered for the rest of it or not.
+    assert_eq!(desk.say(parts, "returned", bill("INV-1")).await, "recorded");
+    assert_eq!((desk.balances(&[parts]).await, desk.standing(parts).await.as_str()), (vec![], "expired"));
+    assert_eq!(desk.say(raced, "returned", bill("INV-1")).await, "recorded");
+    assert_eq!(desk.standing(raced).await, "reversing");
+    assert_eq!(desk.say(raced, "cancelled", json!({})).await, "recorded");
+    assert_eq!((desk.balances(&[raced]).await, desk.standing(raced).await.as_str()), (vec![], "expired"));
     assert_eq!(desk.reverse(waiting, "late").await.code(), (409, "wrong_state".to_owned()));
     assert_eq!(audited(desk.pool(), "credit.expire").await, 3);
     books_hold(desk.pool()).await;

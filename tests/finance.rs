@@ -630,6 +630,14 @@ async fn what_is_still_to_come_is_set_aside_at_the_close_and_back_on_the_first_d
     let hash = closing["trial_balance_hash"].as_str().unwrap();
     close(pool, "hine", now, step(PeriodState::Locked, Some(hash))).await.unwrap();
 
+    // One is taken back and billing has not answered: the books of November still hold it, and nothing is set aside for it twice.
+    let desk = doors(pool, november(25)).await;
+    let credit: uuid::Uuid = sqlx::query_scalar("SELECT credit_id FROM credit LIMIT 1").fetch_one(pool).await.unwrap();
+    let path = format!("/v1/credits/{}/reverse", credit_name(CreditId(credit)));
+    let body = json!({ "reason": "issued_in_error", "note": "It was another outage." });
+    let taken = desk.post(&path, &desk.staff("finn", Role::Finance), "back", &body).await;
+    assert_eq!(taken.status, 201, "{}", taken.body);
+
     // At the next close only the claims are left.
     let december = at("2026-12-03T00:00:00Z");
     let november_closes = ClosePeriod { period: october().next(), to: PeriodState::Closing, trial_balance_hash: None };

@@ -198,6 +198,25 @@ async fn late_truth_after_credits_makes_a_list_to_decide_and_moves_no_row_that_w
     apply(pool, november(9), rest.id).await;
     assert_eq!(list_anew(&doors).await["accounts"], 0);
     assert_eq!(fingerprint(pool, run.id.0).await, issued, "what was issued is as it was");
+
+    // The bill run is rolled back: what nobody took back waits again, and the debit is answered with the bill that is no more.
+    while sequence_feed(pool, 0, november(9)).await.unwrap() > 0 {}
+    assert_eq!(doors.get("/v1/billing/feed?limit=1000", &billing).await.status, 200);
+    for (answer, bill) in [("returned", "INV-9"), ("debited", "INV-9"), ("applied", "INV-10")] {
+        let item =
+            json!({ "credit": own["credit"]["id"], "answer": answer, "reference": bill, "date": "2026-12-06" });
+        let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": [item] })).await.json();
+        assert_eq!(taken["recorded"], 1, "{answer}: {taken}");
+        controls_agree(pool).await;
+    }
+    let said: Vec<(String, i64)> = sqlx::query_as("SELECT kind, gross_minor FROM billing_answer ORDER BY answer_no")
+        .fetch_all(pool)
+        .await
+        .unwrap();
+    let whole = amount(&over[3], "credited").minor();
+    let said: Vec<(&str, i64)> = said.iter().map(|(kind, minor)| (kind.as_str(), *minor)).collect();
+    let rest = whole - debited;
+    assert_eq!(said, [("applied", whole), ("returned", rest), ("debited", debited), ("applied", rest)]);
     assert_eq!(audited(pool, "difference.decide").await, 8);
     books_hold(pool).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool};
 
 use crate::pg::{self, Cluster, Options};
 use crate::store::setup;
@@ -76,6 +76,10 @@ async fn open_private(data_dir: PathBuf, keys_dir: PathBuf) -> anyhow::Result<Op
     Ok(Opened { pool, owner: Some(owner), cluster: Some(cluster), keys_dir })
 }
 
+/// A session that was idle for longer is asked whether it is still there before it is used: each one, each time, would be a round trip more
+/// for every request.
+const ASKED_ANEW: Duration = Duration::from_secs(1);
+
 /// A pool whose sessions give up what they would otherwise hold for ever.
 async fn pool(url: &str, most: u32) -> anyhow::Result<PgPool> {
     let options: PgConnectOptions = url.parse().context("the URL is not one of PostgreSQL")?;
@@ -84,9 +88,19 @@ async fn pool(url: &str, most: u32) -> anyhow::Result<PgPool> {
         ("lock_timeout", "10s"),
         ("timezone", "UTC"),
     ]);
-    let pool =
-        PgPoolOptions::new().max_connections(most).acquire_timeout(Duration::from_secs(10)).connect_with(options);
-    Ok(pool.await?)
+    let pool = PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .before_acquire(|conn, session| {
+            Box::pin(async move {
+                if session.idle_for > ASKED_ANEW {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        });
+    Ok(pool.connect_with(options).await?)
 }
 
 /// Refuses a role that could change the books: a superuser, one that may bypass row-level security, or a table's owner.

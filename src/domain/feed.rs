@@ -83,11 +83,9 @@ pub fn item_hash(previous: &Hash, position: i64, op: &str, body: &str) -> Hash {
         .into()
 }
 
-/// How an item of the feed is called outside: `evt_` and 32 hexadecimal digits. The same event has the same name for good, in every
-/// epoch.
-pub fn item_name(event: Uuid) -> String {
-    format!("evt_{}", event.simple())
-}
+/// How the name of an item of the feed begins; 32 hexadecimal digits of its event follow. The same event has the same name for good, in
+/// every epoch.
+pub const ITEM_NAME: &str = "evt_";
 
 /// Where one consumer stands: after position `pos` of `epoch`, with a check over the hash of the item there and the consumer's
 /// name. Opaque outside.

@@ -98,10 +98,19 @@ impl MailboxListId {
 }
 
 impl DifferenceId {
-    /// The difference between what a subscription was credited for a period and what is due, both as text.
-    pub fn of(account: AccountId, subscription: SubscriptionId, period: &str, credited: &str, due: &str) -> Self {
-        let (account, subscription) = (account.to_string(), subscription.to_string());
-        DifferenceId(derived(&["difference", &account, &subscription, period, credited, due]))
+    /// The difference between what a subscription was credited for a period and what is due, both as text. `taken_back` is how often
+    /// something of it was taken back before: the same figures are another difference then.
+    pub fn of(
+        account: AccountId,
+        subscription: SubscriptionId,
+        period: &str,
+        (credited, due): (&str, &str),
+        taken_back: i64,
+    ) -> Self {
+        let (account, subscription, times) = (account.to_string(), subscription.to_string(), taken_back.to_string());
+        let parts = ["difference", &account, &subscription, period, credited, due, &times];
+        // As it was before this was counted.
+        DifferenceId(derived(if taken_back == 0 { &parts[..6] } else { &parts }))
     }
 }
 
@@ -161,6 +170,14 @@ mod tests {
         assert_eq!(account, AccountId::of("20418876"));
         assert_ne!(account.0, WindowId::of("20418876", "").0);
         assert_ne!(CreditId::of(account, "contract:x", 0), CreditId::of(account, "contract:x", 1));
+    }
+
+    #[test]
+    fn the_same_figures_are_another_difference_once_something_was_taken_back() {
+        let account = AccountId::of("20418876");
+        let of = |times| DifferenceId::of(account, SubscriptionId::of(account, "mail"), "2026-10", ("30", "20"), times);
+        assert_eq!(of(0), of(0));
+        assert!(of(0) != of(1) && of(1) != of(2));
     }
 
     /// Ids are on invoices and in other people's systems: a change of the derivation is a break, so it is pinned here.

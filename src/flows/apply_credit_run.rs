@@ -25,7 +25,7 @@ use crate::store::runs::{Run, RunBatch, RunItem, RunState};
 use crate::store::{Error, Tx, accounting, audit, chart, credits, mass_credits, operator, runs};
 
 /// How many accounts one transaction credits.
-pub const BATCH: i64 = 2_000;
+pub const BATCH: i64 = 5_000;
 
 /// How many batches of a run one server issues side by side.
 pub const WORKERS: usize = 2;

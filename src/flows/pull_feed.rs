@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::sequence_feed::check_origin;
 use crate::domain::chain::Hash;
-use crate::domain::feed::{Cursor, item_name, stale_cursor};
+use crate::domain::feed::{Cursor, ITEM_NAME, stale_cursor};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Instant;
 use crate::store::feed::{Head, Standing, Told};
@@ -49,33 +50,57 @@ pub struct FeedItem {
 /// A page as it was read.
 #[derive(Debug)]
 pub struct Pulled {
-    pub epoch: i32,
-    pub items: Vec<Told>,
+    /// The page as a [`FeedPage`] in JSON.
+    pub json: String,
     pub next: String,
     pub has_more: bool,
 }
 
 impl Pulled {
-    /// The page as a [`FeedPage`] in JSON. What the items say was JSON when it was numbered, and is not made anew.
-    pub fn json(&self) -> String {
-        let room = self.items.iter().map(|item| item.body.len() + 128).sum::<usize>();
-        let mut text = String::with_capacity(room + 256);
-        text.push_str(&format!("{{\"object\":\"feed_page\",\"epoch\":{},\"data\":[", self.epoch));
-        for (at, item) in self.items.iter().enumerate() {
-            let Told { pos, event_id, op, body, .. } = item;
-            let before = if at == 0 { "" } else { "," };
-            let (id, op) = (item_name(*event_id), Value::from(op.as_str()));
-            text.push_str(&format!("{before}{{\"position\":{pos},\"id\":\"{id}\",\"op\":{op},\"credit\":"));
-            text.push_str(body);
-            text.push('}');
-        }
-        text.push_str(&format!("],\"next_cursor\":\"{}\",\"has_more\":{}}}", self.next, self.has_more));
-        text
-    }
-
     /// The page with its items read.
     pub fn page(&self) -> Result<FeedPage, Error> {
-        serde_json::from_str(&self.json()).map_err(|error| Error::Corrupt(format!("feed.body is no JSON: {error}")))
+        serde_json::from_str(&self.json).map_err(|error| Error::Corrupt(format!("feed.body is no JSON: {error}")))
+    }
+}
+
+/// A page while it is read. What the items say was JSON when it was numbered, and is not made anew.
+struct Reading {
+    json: String,
+    /// How many items it has.
+    count: i64,
+    last: Option<(i64, Hash)>,
+}
+
+impl Reading {
+    /// How much room an item takes, about.
+    const ITEM: usize = 512;
+
+    fn begin(epoch: i32, limit: i64) -> Self {
+        let mut json = String::with_capacity(Reading::ITEM * usize::try_from(limit).unwrap_or(1));
+        json.push_str(&format!("{{\"object\":\"feed_page\",\"epoch\":{epoch},\"data\":["));
+        Reading { json, count: 0, last: None }
+    }
+
+    fn item(&mut self, item: &Told<'_>) {
+        let Told { pos, event_id, op, body, hash } = item;
+        if self.count > 0 {
+            self.json.push(',');
+        }
+        for part in ["{\"position\":", &pos.to_string(), ",\"id\":\"", ITEM_NAME] {
+            self.json.push_str(part);
+        }
+        self.json.push_str(event_id.simple().encode_lower(&mut Uuid::encode_buffer()));
+        // An operation is a word of ours, with nothing in it to escape.
+        for part in ["\",\"op\":\"", op, "\",\"credit\":", body, "}"] {
+            self.json.push_str(part);
+        }
+        self.count += 1;
+        self.last = Some((*pos, *hash));
+    }
+
+    fn end(mut self, next: String, has_more: bool) -> Pulled {
+        self.json.push_str(&format!("],\"next_cursor\":\"{next}\",\"has_more\":{has_more}}}"));
+        Pulled { json: self.json, next, has_more }
     }
 }
 
@@ -106,10 +131,19 @@ pub async fn pull(
         None => Cursor::at(head.epoch, 0, &[0; 32], consumer),
     };
     check_place(&head, start)?;
+    let mut reading = Reading::begin(head.epoch, limit);
     // With the item that stands before the page: the cursor must know it.
-    let before = i64::from(start.pos > 0);
-    let mut items = feed::told_from(&mut conn, feed::LANE, &epochs, start.pos, limit + before).await?;
-    let known = if before == 0 { Some([0; 32]) } else { take_before(&mut items, start.pos) };
+    let is_first = start.pos == 0;
+    let mut known = is_first.then_some([0; 32]);
+    let asked = limit + i64::from(!is_first);
+    feed::each_from(&mut conn, feed::LANE, &epochs, start.pos, asked, |item| {
+        if item.pos > start.pos {
+            reading.item(&item);
+        } else {
+            known = Some(item.hash);
+        }
+    })
+    .await?;
     if known.is_none_or(|hash| Cursor::at(start.epoch, start.pos, &hash, consumer) != start) {
         return Err(stale_cursor(
             "This cursor was given to another consumer, or the item before it is not the one that was delivered.",
@@ -117,15 +151,15 @@ pub async fn pull(
         .into());
     }
     // Not whether there is another item by now: that would change the bytes of a page that was served.
-    let has_more = usize::try_from(limit).is_ok_and(|limit| items.len() >= limit);
-    let next = match items.last() {
-        Some(last) => Cursor::at(head.epoch, last.pos, &last.hash, consumer),
+    let has_more = reading.count >= limit;
+    let next = match reading.last {
+        Some((pos, hash)) => Cursor::at(head.epoch, pos, &hash, consumer),
         None => start,
     };
     if next.pos > start.pos {
         feed::delivered(&mut conn, feed::LANE, consumer, head.epoch, next.pos, now).await?;
     }
-    Ok(Pulled { epoch: head.epoch, items, next: next.text(), has_more })
+    Ok(reading.end(next.text(), has_more))
 }
 
 /// A cursor must be of this epoch and not beyond the head.
@@ -137,10 +171,4 @@ fn check_place(head: &Head, cursor: Cursor) -> Result<(), Refusal> {
         return Err(stale_cursor("This cursor is beyond the end of the feed."));
     }
     Ok(())
-}
-
-/// Takes the item at `pos` off the front and gives its hash; none where it does not stand there.
-fn take_before(items: &mut Vec<Told>, pos: i64) -> Option<Hash> {
-    items.first().filter(|first| first.pos == pos)?;
-    Some(items.remove(0).hash)
 }

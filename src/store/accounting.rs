@@ -123,8 +123,9 @@ pub struct OpenPromise {
     pub minor: i64,
 }
 
-/// What is open of months up to `through`, by account. A sum that nobody can say yet is not among them; what was taken back is open
-/// again.
+/// What is open of months up to `through`, by account. A sum that nobody can say yet is not among them. Given is what the books of those
+/// months say: a credit that takes effect later is not given yet, and one that was taken back is open again only when that was posted,
+/// which for a cancellation is when billing answers it.
 pub async fn open_promises(conn: &mut PgConnection, through: Month) -> Result<Vec<OpenPromise>, Error> {
     Ok(sqlx::query_as(
         r"WITH newest AS (
@@ -132,12 +133,16 @@ pub async fn open_promises(conn: &mut PgConnection, through: Month) -> Result<Ve
               WHERE finished_at IS NOT NULL AND period <= $1 GROUP BY period
           ), given AS (
               SELECT account_id, subscription_id, to_char(service_from, 'YYYY-MM') AS period, currency,
-                     gross_minor - coalesce(debited, 0) AS minor
+                     credit.gross_minor - coalesce(taken.minor, 0) AS minor
               FROM credit
-              LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
-                                sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
-                         FROM credit_deed GROUP BY account_id, credit_id) AS taken USING (account_id, credit_id)
-              WHERE road = 'contract' AND subscription_id IS NOT NULL AND is_reversed IS NOT TRUE
+              LEFT JOIN (SELECT account_id, credit_id, sum(minor) AS minor
+                         FROM (SELECT account_id, credit_id, gross_minor AS minor FROM credit_deed
+                               WHERE kind IN ('debited', 'written_off') AND done_on <= $2
+                               UNION ALL
+                               SELECT account_id, credit_id, gross_minor FROM billing_answer
+                               WHERE kind = 'cancelled' AND answered_on <= $2) AS back
+                         GROUP BY account_id, credit_id) AS taken USING (account_id, credit_id)
+              WHERE road = 'contract' AND subscription_id IS NOT NULL AND effective_on <= $2
               UNION ALL
               SELECT account_id, subscription_id, period, currency, amount_minor
               FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere
@@ -157,6 +162,7 @@ pub async fn open_promises(conn: &mut PgConnection, through: Month) -> Result<Ve
           ORDER BY due.account_id, due.period, due.subscription_id",
     )
     .bind(through.to_string())
+    .bind(through.last_day())
     .fetch_all(conn)
     .await?)
 }

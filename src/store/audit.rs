@@ -228,7 +228,8 @@ pub async fn list(
               ORDER BY recorded_at, audit_id LIMIT $8
           ) AS page
           LEFT JOIN request_origin ON request_origin.origin = decode(page.context ->> 'from', 'hex')
-          LEFT JOIN chain ON chain.row_id = page.audit_id AND chain.account_id = page.account_id AND chain.kind = 'audit'
+          LEFT JOIN chain ON chain.lane = ANY (ARRAY(SELECT lane FROM lane_head)) AND chain.account_id = page.account_id
+                         AND chain.row_id = page.audit_id AND chain.kind = 'audit'
           ORDER BY page.recorded_at, page.audit_id",
     )
     .bind(after_at.utc())

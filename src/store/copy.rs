@@ -181,6 +181,11 @@ impl<'b> Reader<'b> {
         Some(Reader { left: left.get(usize::try_from(u32::from_be_bytes(*extension)).ok()?..)? })
     }
 
+    /// Begins at a row.
+    pub fn behind_header(bytes: &'b [u8]) -> Self {
+        Reader { left: bytes }
+    }
+
     /// Whether another row of so many columns follows; none where the bytes end without saying so.
     pub fn next_row(&mut self, columns: i16) -> Option<bool> {
         let (count, left) = self.left.split_first_chunk::<2>()?;

@@ -29,14 +29,17 @@ pub struct Found {
     pub credited_minor: i64,
     pub due_minor: Option<i64>,
     pub credited_as_of: Option<Instant>,
+    /// How often something of it was taken back.
+    pub taken_back: i64,
     pub blockers: Vec<String>,
 }
 
 impl Found {
-    /// The same difference found again has the same id.
+    /// The same difference found again has the same id, until something is taken back: then it was settled, and this is another.
     pub fn id(&self, period: Month) -> DifferenceId {
         let due = self.due_minor.map_or_else(|| "unknown".to_owned(), |due| due.to_string());
-        DifferenceId::of(self.account, self.subscription, &period.to_string(), &self.credited_minor.to_string(), &due)
+        let credited = self.credited_minor.to_string();
+        DifferenceId::of(self.account, self.subscription, &period.to_string(), (&credited, &due), self.taken_back)
     }
 }
 
@@ -48,6 +51,7 @@ struct FoundRow {
     credited_minor: i64,
     due_minor: Option<i64>,
     credited_as_of: Option<DateTime<Utc>>,
+    taken_back: i64,
     blockers: Vec<String>,
 }
 
@@ -66,18 +70,20 @@ pub async fn find_after(
         r"SELECT account_id, subscription_id, coalesce(given.currency, due.currency) AS currency,
                  coalesce(given.minor, 0) AS credited_minor,
                  CASE WHEN due.currency IS NULL THEN 0 ELSE due.amount_minor END AS due_minor,
-                 given.as_of AS credited_as_of, coalesce(due.blockers, '{}') AS blockers
-          FROM (SELECT account_id, subscription_id, min(currency) AS currency, sum(minor)::bigint AS minor, max(as_of) AS as_of
-                FROM (SELECT account_id, subscription_id, credit.currency, gross_minor - coalesce(debited, 0) AS minor,
-                             recorded_as_of AS as_of
+                 given.as_of AS credited_as_of, coalesce(given.times, 0) AS taken_back, coalesce(due.blockers, '{}') AS blockers
+          FROM (SELECT account_id, subscription_id, min(currency) AS currency, sum(minor)::bigint AS minor, max(as_of) AS as_of,
+                       sum(times)::bigint AS times
+                FROM (SELECT account_id, subscription_id, credit.currency, coalesce(times, 0) AS times,
+                             CASE WHEN is_reversed THEN NULL ELSE gross_minor - coalesce(debited, 0) END AS minor,
+                             CASE WHEN is_reversed THEN NULL ELSE recorded_as_of END AS as_of
                       FROM credit LEFT JOIN credit_run USING (run_id)
                       LEFT JOIN (SELECT account_id, credit_id, bool_or(kind = 'reversed') AS is_reversed,
-                                        sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited
+                                        sum(gross_minor) FILTER (WHERE kind = 'debited') AS debited,
+                                        count(*) FILTER (WHERE kind IN ('reversed', 'debited')) AS times
                                  FROM credit_deed GROUP BY account_id, credit_id) taken USING (account_id, credit_id)
                       WHERE credit.road = 'contract' AND service_from = $2 AND subscription_id IS NOT NULL
-                        AND is_reversed IS NOT TRUE
                       UNION ALL
-                      SELECT account_id, subscription_id, currency, amount_minor, NULL
+                      SELECT account_id, subscription_id, currency, 0, amount_minor, NULL
                       FROM (SELECT DISTINCT ON (account_id, reference) * FROM given_elsewhere WHERE recorded_at <= $3
                             ORDER BY account_id, reference, recorded_at DESC) last
                       WHERE period = $1 AND kind = 'contract') one
@@ -108,6 +114,7 @@ pub async fn find_after(
                 credited_minor: row.credited_minor,
                 due_minor: row.due_minor,
                 credited_as_of: row.credited_as_of.map(|at| instant(at, "credit_run.recorded_as_of")).transpose()?,
+                taken_back: row.taken_back,
                 blockers: row.blockers,
             })
         })

@@ -1,5 +1,6 @@
 //! The sequencer's tables: lane heads, the numbered feed, the chain, deliveries and billing's answers.
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -320,28 +321,29 @@ pub async fn insert_items(
 
 /// An item as it is told.
 #[derive(Debug)]
-pub struct Told {
+pub struct Told<'b> {
     pub pos: i64,
     pub event_id: Uuid,
-    pub op: String,
+    pub op: &'b str,
     /// JSON, the same bytes every time.
-    pub body: String,
+    pub body: &'b str,
     pub hash: Hash,
 }
 
-/// The items of a lane from a position on, in order. Positions go on from epoch to epoch, so each of `epochs` is asked for its own.
+/// Hands out the items of a lane from a position on, in order and up to `limit`. Positions go on from epoch to epoch, so each of
+/// `epochs` is asked for its own.
 ///
 /// By COPY, which takes the database half the time that a SELECT of the same rows takes.
-pub async fn told_from(
+pub async fn each_from(
     conn: &mut PgConnection,
     lane: i16,
     epochs: &[i32],
     from: i64,
     limit: i64,
-) -> Result<Vec<Told>, Error> {
-    let mut items: Vec<Told> = Vec::new();
+    mut take: impl FnMut(Told<'_>),
+) -> Result<(), Error> {
+    let mut left = limit;
     for epoch in epochs {
-        let left = limit - i64::try_from(items.len()).unwrap_or(limit);
         if left <= 0 {
             break;
         }
@@ -351,24 +353,34 @@ pub async fn told_from(
                    WHERE lane = {lane} AND epoch = {epoch} AND pos >= {from} ORDER BY pos LIMIT {left})
              TO STDOUT (FORMAT binary)"
         );
-        let bytes = copy::out(conn, &statement).await?;
-        read_told(&bytes, &mut items).ok_or_else(|| Error::Corrupt("feed: a row that cannot be read".to_owned()))?;
+        let mut rows = conn.copy_out_raw(&statement).await?;
+        let mut is_first = true;
+        while let Some(row) = rows.try_next().await? {
+            // A message is a row; the first one has the header before it, and the last one is the end.
+            let told = read_told(&row, std::mem::take(&mut is_first))
+                .ok_or_else(|| Error::Corrupt("feed: a row that cannot be read".to_owned()))?;
+            if let Some(told) = told {
+                left -= 1;
+                take(told);
+            }
+        }
     }
-    Ok(items)
+    Ok(())
 }
 
-fn read_told(bytes: &[u8], items: &mut Vec<Told>) -> Option<()> {
-    let mut rows = copy::Reader::new(bytes)?;
-    while rows.next_row(5)? {
-        items.push(Told {
-            pos: rows.bigint()?,
-            event_id: rows.uuid()?,
-            op: rows.text()?.to_owned(),
-            body: rows.text()?.to_owned(),
-            hash: rows.bytes()?.try_into().ok()?,
-        });
+/// None at the end of the rows, within what could be read.
+fn read_told(message: &[u8], has_header: bool) -> Option<Option<Told<'_>>> {
+    let mut row = if has_header { copy::Reader::new(message)? } else { copy::Reader::behind_header(message) };
+    if !row.next_row(5)? {
+        return Some(None);
     }
-    Some(())
+    Some(Some(Told {
+        pos: row.bigint()?,
+        event_id: row.uuid()?,
+        op: row.text()?,
+        body: row.text()?,
+        hash: row.bytes()?.try_into().ok()?,
+    }))
 }
 
 /// A row of the feed, with what it says read.
