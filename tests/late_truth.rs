@@ -203,8 +203,7 @@ async fn late_truth_after_credits_makes_a_list_to_decide_and_moves_no_row_that_w
     while sequence_feed(pool, 0, november(9)).await.unwrap() > 0 {}
     assert_eq!(doors.get("/v1/billing/feed?limit=1000", &billing).await.status, 200);
     for (answer, bill) in [("returned", "INV-9"), ("debited", "INV-9"), ("applied", "INV-10")] {
-        let item =
-            json!({ "credit": own["credit"]["id"], "answer": answer, "reference": bill, "date": "2026-12-06" });
+        let item = json!({ "credit": own["credit"]["id"], "answer": answer, "reference": bill, "date": "2026-12-06" });
         let taken = doors.post("/v1/billing/acks", &billing, "", &json!({ "items": [item] })).await.json();
         assert_eq!(taken["recorded"], 1, "{answer}: {taken}");
         controls_agree(pool).await;

@@ -5,8 +5,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Error, copy};
 use super::mass_credits::Sending;
+use super::{Error, copy};
 use crate::domain::chain::{Hash, canonical};
 use crate::domain::feed::Answered;
 use crate::domain::ids::{AccountId, CreditId};
@@ -248,12 +248,7 @@ fn canonical_text(body: String) -> Result<String, Error> {
 
 /// Takes the next events behind `after` out of a lane's outbox, in the order in which each account wrote them. Accounts come in
 /// the order of their ids.
-pub async fn take_waiting(
-    conn: &mut PgConnection,
-    lane: i16,
-    after: Place,
-    limit: i64,
-) -> Result<Vec<Waiting>, Error> {
+pub async fn take_waiting(conn: &mut PgConnection, lane: i16, after: Place, limit: i64) -> Result<Vec<Waiting>, Error> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
         r"DELETE FROM outbox WHERE (account_id, event_id) IN (
               SELECT account_id, event_id FROM outbox WHERE lane = $1 AND (account_id, account_seq) > ($2, $3)

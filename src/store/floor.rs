@@ -50,9 +50,11 @@ pub async fn stage_and_insert(owner: &PgPool, rows: &[u8]) -> Result<(), Error> 
     let open = "SET LOCAL work_mem = '64MB'; CREATE TEMP TABLE bench_staged (LIKE bench_bare) ON COMMIT DROP";
     sqlx::raw_sql(open).execute(&mut *tx).await?;
     copy_into(&mut tx, "COPY bench_staged FROM STDIN (FORMAT binary)", rows).await?;
-    sqlx::raw_sql("INSERT INTO bench_keyed SELECT * FROM bench_staged ORDER BY account_id, mailbox, valid_from, source")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::raw_sql(
+        "INSERT INTO bench_keyed SELECT * FROM bench_staged ORDER BY account_id, mailbox, valid_from, source",
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(())
 }

@@ -161,11 +161,7 @@ pub async fn post(conn: &mut PgConnection, entries: &[Entry], mut heads: HashMap
 }
 
 /// Gives the ids of the rows, one for each posting.
-async fn copy_transfers(
-    conn: &mut PgConnection,
-    entries: &[Entry],
-    open_from: NaiveDate,
-) -> Result<Vec<Uuid>, Error> {
+async fn copy_transfers(conn: &mut PgConnection, entries: &[Entry], open_from: NaiveDate) -> Result<Vec<Uuid>, Error> {
     let mut sending = Sending::begin(
         conn.copy_in_raw(
             r"COPY transfer (account_id, transfer_id, document, event, debit, credit, amount_minor, currency, reason, effective_on,

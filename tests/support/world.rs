@@ -366,11 +366,7 @@ pub fn goodwill(index: usize, number: u32, gross_minor: i64, now: Instant) -> To
             issued_by: "staff|aroha".to_owned(),
             approved_by: "staff|wiremu".to_owned(),
         },
-        addressee: Addressee {
-            reference: reference(index),
-            bill_to: None,
-            zone: "Pacific/Auckland".to_owned(),
-        },
+        addressee: Addressee { reference: reference(index), bill_to: None, zone: "Pacific/Auckland".to_owned() },
         claim_reference: None,
     }
 }

@@ -44,11 +44,7 @@ pub fn goodwill(soak: &Soak, account: &str, name: &str, gross_minor: i64) -> Res
             issued_by: "soak-staff|aroha".to_owned(),
             approved_by: "soak-staff|wiremu".to_owned(),
         },
-        addressee: Addressee {
-            reference: account.to_owned(),
-            bill_to: None,
-            zone: "Pacific/Auckland".to_owned(),
-        },
+        addressee: Addressee { reference: account.to_owned(), bill_to: None, zone: "Pacific/Auckland".to_owned() },
         claim_reference: None,
     })
 }
