@@ -26,6 +26,7 @@ use makegood::flows::pull_feed::{FeedPage, pull_feed};
 use makegood::flows::sequence_feed::{Sequencer, new_epoch, sequence_feed};
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use support::is_skipped;
 use world::*;
 
@@ -427,4 +428,40 @@ async fn answers_stand_for_themselves_are_taken_once_and_add_up() {
     assert_eq!(billing.open().await, []);
     assert_eq!(balance(pool, "OWED").await, 0);
     books_hold(pool).await;
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_in_the_middle_of_a_page_spoils_no_connection() {
+    if is_skipped("whoever_hangs_up_in_the_middle_of_a_page_spoils_no_connection") {
+        return;
+    }
+    let world = world(1).await;
+    for number in 0..60 {
+        issue(&world.database.app, 0, number, 100).await;
+    }
+    drain(&world.database.app).await;
+    // One connection: whatever is left on it, the next to use it finds.
+    let options = (*world.database.app.connect_options()).clone();
+    let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect_with(options).await.unwrap();
+    let whole = bytes(&page(&pool, None, 100).await);
+    let mut cut = 0;
+    for patience in 0..400 {
+        let mut pull = Box::pin(page(&pool, None, 100));
+        let mut is_done = false;
+        for _ in 0..patience {
+            is_done = futures_util::poll!(&mut pull).is_ready();
+            if is_done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(pull);
+        cut += i32::from(!is_done);
+        let answer: i32 = sqlx::query_scalar("SELECT $1::int").bind(patience).fetch_one(&pool).await.unwrap();
+        assert_eq!(answer, patience, "that is the answer to another question");
+        let tx = pool.begin().await.unwrap();
+        tx.rollback().await.unwrap();
+    }
+    assert!(cut >= 10, "{cut} were cut");
+    assert_eq!(bytes(&page(&pool, None, 100).await), whole);
 }

@@ -36,8 +36,9 @@ const IMPURE_CRATES: [&str; 10] =
 const IMPURE_STD: [&str; 6] = ["fs", "net", "env", "process", "thread", "os"];
 
 /// Where transactions may be opened, beside all of `flows`.
-const OPENERS: [&str; 6] = [
+const OPENERS: [&str; 7] = [
     "store/customer.rs",
+    "store/floor.rs",
     "store/floor_credits.rs",
     "store/floor_feed.rs",
     "store/setup.rs",

@@ -136,7 +136,7 @@ pub async fn pull(
     let is_first = start.pos == 0;
     let mut known = is_first.then_some([0; 32]);
     let asked = limit + i64::from(!is_first);
-    feed::each_from(&mut conn, feed::LANE, &epochs, start.pos, asked, |item| {
+    conn = feed::each_from(conn, feed::LANE, &epochs, start.pos, asked, |item| {
         if item.pos > start.pos {
             reading.item(&item);
         } else {

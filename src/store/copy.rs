@@ -3,7 +3,8 @@
 use chrono::{DateTime, NaiveDate};
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
 use super::Error;
@@ -156,14 +157,32 @@ impl Rows {
     }
 }
 
-/// What a `COPY … TO STDOUT` says, whole. One that is given up half-way costs its connection and nothing else.
-pub async fn out(conn: &mut PgConnection, statement: &str) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let mut pieces = conn.copy_out_raw(statement).await?;
-    while let Some(piece) = pieces.try_next().await? {
-        bytes.extend_from_slice(&piece);
+/// Hands out each message of a `COPY … TO STDOUT`, and then the connection again. Where it fails or is given up half-way, the connection is
+/// closed: what the server still says would be taken for the answer to the next statement.
+pub async fn out(
+    conn: PoolConnection<Postgres>,
+    statement: &str,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<PoolConnection<Postgres>, Error> {
+    let mut talking = Talking(Some(conn));
+    if let Some(conn) = &mut talking.0 {
+        let mut messages = conn.copy_out_raw(statement).await?;
+        while let Some(message) = messages.try_next().await? {
+            take(&message)?;
+        }
     }
-    Ok(bytes)
+    talking.0.take().ok_or_else(|| sqlx::Error::WorkerCrashed.into())
+}
+
+/// A connection on which the server has not said everything yet.
+struct Talking(Option<PoolConnection<Postgres>>);
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.0 {
+            conn.close_on_drop();
+        }
+    }
 }
 
 /// Rows of a binary `COPY … TO STDOUT`, read one after the other. Values are read in the order of the columns; what is no such row or

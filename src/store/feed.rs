@@ -1,8 +1,8 @@
 //! The sequencer's tables: lane heads, the numbered feed, the chain, deliveries and billing's answers.
 
-use futures_util::TryStreamExt;
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
 use super::mass_credits::Sending;
@@ -325,18 +325,18 @@ pub struct Told<'b> {
     pub hash: Hash,
 }
 
-/// Hands out the items of a lane from a position on, in order and up to `limit`. Positions go on from epoch to epoch, so each of
-/// `epochs` is asked for its own.
+/// Hands out the items of a lane from a position on, in order and up to `limit`, and then the connection again. Positions go on from epoch to
+/// epoch, so each of `epochs` is asked for its own.
 ///
 /// By COPY, which takes the database half the time that a SELECT of the same rows takes.
 pub async fn each_from(
-    conn: &mut PgConnection,
+    mut conn: PoolConnection<Postgres>,
     lane: i16,
     epochs: &[i32],
     from: i64,
     limit: i64,
     mut take: impl FnMut(Told<'_>),
-) -> Result<(), Error> {
+) -> Result<PoolConnection<Postgres>, Error> {
     let mut left = limit;
     for epoch in epochs {
         if left <= 0 {
@@ -348,19 +348,20 @@ pub async fn each_from(
                    WHERE lane = {lane} AND epoch = {epoch} AND pos >= {from} ORDER BY pos LIMIT {left})
              TO STDOUT (FORMAT binary)"
         );
-        let mut rows = conn.copy_out_raw(&statement).await?;
         let mut is_first = true;
-        while let Some(row) = rows.try_next().await? {
+        conn = copy::out(conn, &statement, |message| {
             // A message is a row; the first one has the header before it, and the last one is the end.
-            let told = read_told(&row, std::mem::take(&mut is_first))
+            let told = read_told(message, std::mem::take(&mut is_first))
                 .ok_or_else(|| Error::Corrupt("feed: a row that cannot be read".to_owned()))?;
             if let Some(told) = told {
                 left -= 1;
                 take(told);
             }
-        }
+            Ok(())
+        })
+        .await?;
     }
-    Ok(())
+    Ok(conn)
 }
 
 /// None at the end of the rows, within what could be read.

@@ -104,7 +104,13 @@ pub async fn forget_books(owner: &PgPool) -> Result<(), Error> {
 pub async fn rows(pool: &PgPool) -> Result<Vec<Vec<u8>>, Error> {
     let mut all = Vec::with_capacity(WRITTEN.len());
     for (out, _) in WRITTEN {
-        all.push(copy::out(&mut *pool.acquire().await?, out).await?);
+        let mut bytes = Vec::new();
+        copy::out(pool.acquire().await?, out, |message| {
+            bytes.extend_from_slice(message);
+            Ok(())
+        })
+        .await?;
+        all.push(bytes);
     }
     Ok(all)
 }
