@@ -348,7 +348,7 @@ impl Course {
         }
         let (open, billed) = (self.open().map_err(broken)?, self.standing_on_bills().map_err(broken)?);
         let debit = match how {
-            TakenBack::Reversed => Some(billed).filter(|billed| billed.gross.is_positive()),
+            TakenBack::Reversed => Some(billed.tidy().map_err(broken)?).filter(|billed| billed.gross.is_positive()),
             TakenBack::Expired => None,
         };
         let open = Some(open).filter(|open| open.gross.is_positive());

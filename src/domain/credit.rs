@@ -125,6 +125,13 @@ impl Amounts {
         })
     }
 
+    /// The same gross with a tax that it can carry, from nothing to all of it: what is left of amounts whose cents were rounded apart may
+    /// be a cent beside.
+    pub fn tidy(self) -> Result<Amounts, MoneyError> {
+        let tax = Money::from_minor(self.tax.minor().clamp(0, self.gross.minor().max(0)), self.gross.currency())?;
+        Ok(Amounts { gross: self.gross, net: self.gross.minus(tax)?, tax })
+    }
+
     /// The next `part` of this, of which `before` was taken already. Its tax is what is due up to here less what was taken
     /// before, rounded half up once; so the parts add up to the whole's tax, in whatever order they were taken and given back.
     pub fn part(self, before: Amounts, part: Money) -> Result<Amounts, MoneyError> {

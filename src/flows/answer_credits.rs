@@ -75,7 +75,7 @@ pub struct AnswersTaken {
 pub struct AnswerTaken {
     pub credit: String,
     pub result: AnswerResult,
-    /// Why it was refused and what to do.
+    /// Why it was refused and what to do; of one that was recorded, what else follows from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -129,8 +129,7 @@ pub async fn answer_credits(
     for item in &request.items {
         let (result, detail) = match take(item, &mut known, &mut kept, &by, today, now) {
             Err(refusal) => (AnswerResult::Refused, Some(refusal.detail)),
-            Ok(true) => (AnswerResult::Recorded, None),
-            Ok(false) => (AnswerResult::Already, None),
+            Ok(taken) => taken,
         };
         taken.push(AnswerTaken { credit: item.credit.clone(), result, detail });
     }
@@ -182,7 +181,7 @@ struct Kept {
     rounding_left: i64,
 }
 
-/// Takes one answer; false where it was there before.
+/// Takes one answer, and says what became of it and what else follows.
 fn take(
     item: &AnswerItem,
     known: &mut HashMap<CreditId, Known>,
@@ -190,11 +189,11 @@ fn take(
     by: &str,
     today: NaiveDate,
     now: Instant,
-) -> Result<bool, Refusal> {
+) -> Result<(AnswerResult, Option<String>), Refusal> {
     let unknown = || Refusal::not_found("delivered credit", &item.credit.chars().take(64).collect::<String>());
     let of = credit_named(&item.credit).and_then(|id| known.get_mut(&id)).ok_or_else(unknown)?;
-    let Some(effect) = decide(item, of, today, kept.rounding_left)? else { return Ok(false) };
-    let Effect { answered, postings, then } = effect;
+    let Some(effect) = decide(item, of, today, kept.rounding_left)? else { return Ok((AnswerResult::Already, None)) };
+    let Effect { answered, postings, then, says } = effect;
     kept.rounding_left -= answered.rounding.minor().abs();
     of.course.follow(&Step::Answered(answered.clone())).map_err(broken)?;
     let no = of.course.steps;
@@ -213,21 +212,22 @@ fn take(
     let detail = item.detail.clone().unwrap_or_default().chars().take(500).collect();
     let (account, credit) = (of.credit.account, of.credit.id);
     kept.answers.push(NewAnswer { account, credit, no, answered, detail });
-    let Some((kind, amounts)) = then else { return Ok(true) };
+    let Some((kind, amounts)) = then else { return Ok((AnswerResult::Recorded, says)) };
     // It was taken back before billing knew: what billing did meanwhile is taken back as well.
     let reason = if of.course.taken_back == Some(TakenBack::Expired) { "expired" } else { "reversed" };
     let (reason, reference) = (reason.to_owned(), String::new());
-    let deed = Deed { kind, amounts, reason, reference, on: today, is_cancel: false };
+    let is_debit = kind == DeedKind::Debited;
+    // What is written off is posted with the answer, and so on its day.
+    let deed = Deed { kind, amounts, reason, reference, on: if is_debit { today } else { on }, is_cancel: false };
     of.course.follow(&Step::Done(deed.clone())).map_err(broken)?;
     let no = of.course.steps;
-    let is_debit = kind == DeedKind::Debited;
     if is_debit {
         let order = Order { reason: "reversed", on: today, ..order };
         kept.entries.push(debit(&of.credit, &of.addressee, amounts, no, &order));
     }
     let op = is_debit.then_some("debit");
     kept.deeds.push(NewDeed { account, credit, no, deed, note: String::new(), op });
-    Ok(true)
+    Ok((AnswerResult::Recorded, says))
 }
 
 /// How far from today the date of a bill may lie, in days.
@@ -239,6 +239,8 @@ struct Effect {
     postings: Vec<Posting>,
     /// The deed that follows from it.
     then: Option<(DeedKind, Amounts)>,
+    /// What billing would not expect.
+    says: Option<String>,
 }
 
 /// Whether the answer fits the credit and what was said before; none where it was said already.
@@ -279,7 +281,7 @@ fn decide(item: &AnswerItem, of: &Known, today: NaiveDate, rounding_left: i64) -
             }
             said.refuse_elsewhere()?;
             let open = course.open().map_err(broken)?;
-            if course.applied.gross.is_positive() || !open.gross.is_positive() {
+            if !course.bills.is_empty() || !open.gross.is_positive() {
                 let standing = course.standing().map_err(broken)?.name();
                 return Err(Refusal::field("/answer", format!("the credit is {standing}: it cannot be refused")));
             }
@@ -343,7 +345,7 @@ impl Said<'_> {
             rounding: Money::zero(amounts.gross.currency()),
             supersedes: None,
         };
-        Effect { answered, postings, then: None }
+        Effect { answered, postings, then: None, says: None }
     }
 
     /// Net and tax as billing has them: both, or none; a credit without tax needs none.
@@ -451,7 +453,16 @@ impl Said<'_> {
         // What was taken back and stands on no other bill stays, for its debit to be answered; the rest comes back.
         let stays = course.debited.minus(left).map_err(broken)?;
         let stays = if stays.gross.is_positive() { stays } else { self.zero() };
-        let back = ours.minus(stays).map_err(broken)?;
+        let back = ours.minus(stays).map_err(broken)?.tidy().map_err(broken)?;
+        let elsewhere = |one: &&Answered| one.kind == AnswerKind::Debited && one.reference != *reference;
+        if let Some(debit) = course.answers.iter().find(elsewhere).filter(|_| stays.gross.is_positive()) {
+            let instead = format!(
+                "a part of what stood on this bill was taken back, and that debit stands on {}: put the whole credit on another bill \
+                 and answer `applied`, naming that one",
+                debit.reference
+            );
+            return Err(Refusal::field("/answer", instead));
+        }
         if !back.gross.is_positive() {
             let instead = "what stood on this bill was taken back, and a debit of it was sent: answer the debit `debited`, naming \
                            this bill as rolled back";
@@ -476,7 +487,17 @@ impl Said<'_> {
         }
         let effect = self.effect(billed, postings);
         let then = is_over.then_some((DeedKind::WrittenOff, back));
-        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, then, ..effect }))
+        let says = match (is_over, stays.gross.is_positive()) {
+            (true, _) => {
+                Some(format!("the credit has expired: {} of it came back, and stands on no bill again", back.gross))
+            }
+            (false, true) => Some(format!(
+                "{} of it was taken back: answer its debit `debited`, naming {reference}; {} waits again",
+                stays.gross, back.gross
+            )),
+            (false, false) => None,
+        };
+        Ok(Some(Effect { answered: Answered { rounding, ..effect.answered }, then, says, ..effect }))
     }
 
     fn cancelled(&self) -> Result<Option<Effect>, Refusal> {
@@ -529,5 +550,86 @@ fn text(given: Option<&str>, pointer: &str, message: &str) -> Result<String, Ref
             Ok(text.to_owned())
         }
         Some(_) | None => Err(Refusal::field(pointer, message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credit::{Road, Split};
+    use crate::domain::ids::AccountId;
+
+    fn nzd(minor: i64) -> Money {
+        Money::from_minor(minor, "NZD".parse().unwrap()).unwrap()
+    }
+
+    fn amounts(gross: i64) -> Amounts {
+        let split = Split::of(nzd(gross), 1_500).unwrap();
+        Amounts { gross: nzd(gross), net: split.net, tax: split.tax }
+    }
+
+    fn answered(kind: AnswerKind, reference: &str, gross: i64) -> Step {
+        let (reference, rounding) = (reference.to_owned(), nzd(0));
+        let on = NaiveDate::MIN;
+        Step::Answered(Answered { kind, round: 0, reference, on, amounts: amounts(gross), rounding, supersedes: None })
+    }
+
+    /// A credit of $100.00 that stands on bill A, of which $30.00 was taken back, and what billing said then.
+    fn partly_taken_back(then: &[Step]) -> Known {
+        let whole = amounts(10_000);
+        let debit = Deed {
+            kind: DeedKind::Debited,
+            amounts: amounts(3_000),
+            reason: "over_payment".to_owned(),
+            reference: String::new(),
+            on: NaiveDate::MIN,
+            is_cancel: false,
+        };
+        let begin = [answered(AnswerKind::Applied, "A", 10_000), Step::Done(debit)];
+        let credit = Credit {
+            account: AccountId::of("1"),
+            id: CreditId(Uuid::nil()),
+            road: Road::Contract,
+            cause: String::new(),
+            generation: 0,
+            reason: "sla_tier".to_owned(),
+            against: books::Code::Sla,
+            gross: whole.gross,
+            net: whole.net,
+            tax: whole.tax,
+            tax_code: String::new(),
+            tax_rate_bp: 1_500,
+            subscription: None,
+            claim: None,
+            run: None,
+            service: None,
+            zone: "UTC".to_owned(),
+            effective_on: NaiveDate::MIN,
+            issued_at: Instant::MIN,
+            issued_by: String::new(),
+            approved_by: String::new(),
+        };
+        let addressee = Addressee { reference: "1".to_owned(), bill_to: None, zone: "UTC".to_owned() };
+        let course = Course::of(whole, begin.iter().chain(then)).unwrap();
+        Known { credit, addressee, course, events: HashSet::new() }
+    }
+
+    #[test]
+    fn what_comes_back_of_a_bill_is_what_was_not_taken_back_and_nothing_that_was_paid_for() {
+        let item: AnswerItem = serde_json::from_value(json!({
+            "credit": "crd_00000000000000000000000000000000", "answer": "returned", "reference": "A",
+        }))
+        .unwrap();
+        let today = Instant::MIN.utc().date_naive();
+        for then in [vec![], vec![answered(AnswerKind::Debited, "A", 3_000)]] {
+            let effect = decide(&item, &partly_taken_back(&then), today, 0).unwrap().unwrap();
+            assert_eq!((effect.answered.amounts.gross, effect.then), (nzd(7_000), None));
+            let says = effect.says.unwrap();
+            assert!(says.contains("30.00") && says.contains("70.00"), "{says}");
+        }
+        // The customer paid for that part on another bill: were only the rest to come back, he would have lost it.
+        let paid = partly_taken_back(&[answered(AnswerKind::Debited, "B", 3_000)]);
+        let refused = decide(&item, &paid, today, 0).err().unwrap();
+        assert!(format!("{refused:?}").contains("stands on B"), "{refused:?}");
     }
 }

@@ -46,34 +46,40 @@ pub enum Step {
 }
 
 /// Applies an approved run as far as it goes, with several batches at once, and says how many credits were issued or taken back. `now` is
-/// asked before each batch.
+/// asked before each batch: none ends it there. A batch that was begun is never cut off, and one that fails keeps no other from its end.
 pub async fn apply_run(
     pool: &PgPool,
     id: CreditRunId,
-    now: impl Fn() -> Instant + Clone + Send + 'static,
+    now: impl Fn() -> Option<Instant> + Clone + Send + 'static,
 ) -> Result<usize, Error> {
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
         let (pool, now) = (pool.clone(), now.clone());
         workers.spawn(async move {
             let mut issued = 0;
-            while let Step::Issued(count) = apply_step(&pool, id, now()).await? {
-                issued += count;
+            while let Some(at) = now() {
+                match apply_step(&pool, id, at).await? {
+                    Step::Issued(count) => issued += count,
+                    Step::Busy | Step::Done => break,
+                }
             }
             Ok::<usize, Error>(issued)
         });
     }
-    let mut issued = 0;
-    while let Some(ended) = workers.join_next().await {
+    let (mut issued, mut failed) = (0, None);
+    for ended in workers.join_all().await {
         match ended {
-            Ok(count) => issued += count?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Nobody but a runtime that ends cancels them.
-            Err(_) => return Ok(issued),
+            Ok(count) => issued += count,
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     // Whoever found a batch of the other's not done yet left the end to this.
-    apply_step(pool, id, now()).await?;
+    if let Some(at) = now() {
+        apply_step(pool, id, at).await?;
+    }
     Ok(issued)
 }
 

@@ -32,13 +32,26 @@ pub async fn sequence_feed(pool: &PgPool, lane: i16, now: Instant) -> Result<usi
 
 /// Whoever numbers a lane, batch after batch. It goes through the outbox from the first account to the last and begins again, so that it
 /// does not pass by everything that it has taken out already each time. An account's own events keep their order: behind what was
-/// taken, only later ones come.
+/// taken, only later ones come. Where the lane does not stand as this left it, it begins at the beginning: another numbered, or the
+/// database was set back and holds again what was taken.
 #[derive(Debug)]
 pub struct Sequencer {
     lane: i16,
     owner: String,
+    left: Left,
+}
+
+/// Where a batch left the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Left {
+    epoch: i32,
+    chain_no: i64,
+    /// The last event that was taken.
     after: Place,
 }
+
+/// Where nothing was taken.
+const NOTHING: Left = Left { epoch: 0, chain_no: -1, after: BEGINNING };
 
 impl Sequencer {
     pub fn new(lane: i16) -> Self {
@@ -47,28 +60,25 @@ impl Sequencer {
 
     /// As another owner: whoever numbered last goes on, and is followed by another only when its lease ran out.
     pub fn of(lane: i16, owner: &str) -> Self {
-        Sequencer { lane, owner: owner.to_owned(), after: BEGINNING }
+        Sequencer { lane, owner: owner.to_owned(), left: NOTHING }
     }
 
     /// Numbers what waits, up to a batch, and says how many events that were; 0 where nothing waits or another numbers.
     pub async fn step(&mut self, pool: &PgPool, now: Instant) -> Result<usize, Error> {
-        let (taken, after) = number_batch(pool, self.lane, &self.owner, self.after, now).await?;
-        self.after = after;
+        let left = std::mem::replace(&mut self.left, NOTHING);
+        let (taken, left) = number_batch(pool, self.lane, &self.owner, left, now).await?;
+        self.left = left;
         Ok(taken)
     }
 }
 
-/// One batch after `after`; gives how many events that were, and after what to go on. The lane's row, locked until commit, is what lets
+/// One batch after what was left; gives how many events that were, and what is left now. The lane's row, locked until commit, is what lets
 /// no two number at once; the lease keeps the lane with one server, and others from trying.
-async fn number_batch(
-    pool: &PgPool,
-    lane: i16,
-    owner: &str,
-    after: Place,
-    now: Instant,
-) -> Result<(usize, Place), Error> {
+async fn number_batch(pool: &PgPool, lane: i16, owner: &str, left: Left, now: Instant) -> Result<(usize, Left), Error> {
     let mut tx = pool.begin().await?;
-    let Some(mut head) = feed::take_lane(&mut tx, lane, owner).await? else { return Ok((0, BEGINNING)) };
+    let Some(mut head) = feed::take_lane(&mut tx, lane, owner).await? else { return Ok((0, NOTHING)) };
+    let is_as_left = (head.epoch, head.chain_no) == (left.epoch, left.chain_no);
+    let after = if is_as_left { left.after } else { BEGINNING };
     if let Err(refused) = check_origin(&mut tx, lane, now).await {
         // The lane is free again when this says so, and not some time after.
         tx.rollback().await?;
@@ -81,11 +91,11 @@ async fn number_batch(
     }
     let Some(last) = waiting.last().map(Waiting::place) else {
         tx.commit().await?;
-        return Ok((0, BEGINNING));
+        return Ok((0, NOTHING));
     };
     if !feed::keep_lease(&mut tx, lane, owner).await? {
         tx.rollback().await?;
-        return Ok((0, BEGINNING));
+        return Ok((0, NOTHING));
     }
     failpoint::reach("sequence.after_take").await;
     chain(&mut tx, &mut head, &waiting).await?;
@@ -97,7 +107,7 @@ async fn number_batch(
     failpoint::reach("sequence.before_commit").await;
     tx.commit().await?;
     failpoint::reach("sequence.after_commit").await;
-    Ok((waiting.len(), last))
+    Ok((waiting.len(), Left { epoch: head.epoch, chain_no: head.chain_no, after: last }))
 }
 
 /// Where the lane stands. Refuses to go on where the database is not the one that the epoch was opened on: a backup was restored,

@@ -9,6 +9,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use super::{App, Problem, RequestId};
 use crate::domain::refusal::{Code, Refusal};
@@ -51,17 +52,22 @@ pub async fn audited(State(app): State<App>, request: Request, next: Next) -> Re
     let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     let is_reading = method == Method::GET || method == Method::HEAD;
     let about = audit::Request::new(&id, address);
-    audit::within(about.clone(), async move {
+    if is_reading {
+        return audit::within(about, next.run(request)).await;
+    }
+    let answering = audit::within(about.clone(), async move {
         let response = next.run(request).await;
-        if !is_reading {
-            let door = format!("{method} {route}");
-            if let Err(error) = note_refused_request(&app.pool, &about, &door, app.clock.now()).await {
-                tracing::error!(%error, door, "a refused try cannot be kept in the audit trail");
-            }
+        let door = format!("{method} {route}");
+        if let Err(error) = note_refused_request(&app.pool, &about, &door, app.clock.now()).await {
+            tracing::error!(%error, door, "a refused try cannot be kept in the audit trail");
         }
         response
+    });
+    // What was begun comes to its end, whoever hangs up meanwhile: nothing is cut off between two words with the database.
+    tokio::spawn(answering.in_current_span()).await.unwrap_or_else(|_| {
+        let words = "The service stopped before it could answer. Try again with the same key.";
+        Problem(Refusal::new(Code::Unavailable, words)).into_response()
     })
-    .await
 }
 
 /// Counts the request under its route, and says in the log how it went. Never a body, a name, a token or a query.

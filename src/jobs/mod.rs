@@ -60,10 +60,10 @@ impl Work {
     }
 
     /// Does what there is to do, or some of it; true where there was something.
-    async fn turn(&mut self, app: &App) -> Result<bool, Error> {
+    async fn turn(&mut self, app: &App, stop: &watch::Receiver<bool>) -> Result<bool, Error> {
         match self {
             Work::Post => Ok(post_claims(&app.pool, app.clock.now()).await? > 0),
-            Work::Apply => apply_runs(app).await,
+            Work::Apply => apply_runs(app, stop).await,
             Work::Number(sequencer) => Ok(sequencer.step(&app.pool, app.clock.now()).await? > 0),
         }
     }
@@ -75,11 +75,8 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>, mut work: Work) {
         // What wakes it while it works counts too.
         let mut woken = pin!(app.jobs.notified());
         woken.as_mut().enable();
-        let done = tokio::select! {
-            done = work.turn(&app) => done,
-            // A batch that is cut off was never there.
-            _ = stop.changed() => return,
-        };
+        // Not cut off: what stops waits for the batches under way.
+        let done = work.turn(&app, &stop).await;
         // That the database is away is said once, and not four times a second.
         let was_away = std::mem::replace(&mut is_away, done.as_ref().is_err_and(Error::is_unavailable));
         match done {
@@ -101,9 +98,10 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>, mut work: Work) {
 
 /// One turn of all work; true where there was something to do. What fails keeps nothing else from its turn.
 pub async fn turn(app: &App) -> Result<bool, Error> {
+    let (_running, stop) = watch::channel(false);
     let (mut worked, mut failed) = (false, None);
     for mut work in Work::all() {
-        match work.turn(app).await {
+        match work.turn(app, &stop).await {
             Ok(did) => worked |= did,
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -112,14 +110,14 @@ pub async fn turn(app: &App) -> Result<bool, Error> {
 }
 
 /// Applies what is approved, the oldest first. A run that fails keeps no other from its turn.
-async fn apply_runs(app: &App) -> Result<bool, Error> {
+async fn apply_runs(app: &App, stop: &watch::Receiver<bool>) -> Result<bool, Error> {
     let mut conn = app.pool.acquire().await?;
     let waiting = runs::to_apply(&mut conn).await?;
     drop(conn);
     let (mut worked, mut failed) = (false, None);
     for run in waiting {
-        let clock = app.clock.clone();
-        match apply_run(&app.pool, run, move || clock.now()).await {
+        let (clock, stop) = (app.clock.clone(), stop.clone());
+        match apply_run(&app.pool, run, move || (!*stop.borrow()).then(|| clock.now())).await {
             Ok(issued) => worked |= issued > 0,
             Err(error) => failed = failed.or(Some(error)),
         }

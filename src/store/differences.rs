@@ -71,7 +71,8 @@ pub async fn find_after(
                  coalesce(given.minor, 0) AS credited_minor,
                  CASE WHEN due.currency IS NULL THEN 0 ELSE due.amount_minor END AS due_minor,
                  given.as_of AS credited_as_of, coalesce(given.times, 0) AS taken_back, coalesce(due.blockers, '{}') AS blockers
-          FROM (SELECT account_id, subscription_id, min(currency) AS currency, sum(minor)::bigint AS minor, max(as_of) AS as_of,
+          FROM (SELECT account_id, subscription_id, min(currency) FILTER (WHERE minor IS NOT NULL) AS currency,
+                       sum(minor)::bigint AS minor, max(as_of) AS as_of,
                        sum(times)::bigint AS times
                 FROM (SELECT account_id, subscription_id, credit.currency, coalesce(times, 0) AS times,
                              CASE WHEN is_reversed THEN NULL ELSE gross_minor - coalesce(debited, 0) END AS minor,

@@ -71,7 +71,7 @@ async fn ready(credits: i64, is_idle: bool) -> anyhow::Result<Served> {
 /// Applies a run as a server does, and says how long that took.
 async fn applied(served: &Served, run: CreditRunId, credits: i64) -> anyhow::Result<Duration> {
     let start = Stopwatch::now();
-    let issued = apply_run(&served.opened.pool, run, || Clock::real().now()).await?;
+    let issued = apply_run(&served.opened.pool, run, || Some(Clock::real().now())).await?;
     let took = start.elapsed();
     ensure!(i64::try_from(issued)? == credits, "{issued} of {credits} credits were issued");
     Ok(took)
@@ -138,7 +138,7 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
             alone.push(numbered(&served).await?);
         }
         // Applied once more, it issues nothing.
-        ensure!(apply_run(&served.opened.pool, run, || Clock::real().now()).await? == 0, "a run went on");
+        ensure!(apply_run(&served.opened.pool, run, || Some(Clock::real().now())).await? == 0, "a run went on");
         let run = fresh(&served, credits, &format!("beside-{round}")).await?;
         let (took, after) = beside(&served, run, credits).await?;
         beside_it.push(took);
