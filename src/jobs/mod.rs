@@ -30,8 +30,8 @@ const TURN: Duration = Duration::from_millis(250);
 pub async fn run(app: App, stop: watch::Receiver<bool>) {
     // Each on its own, so that what is issued is numbered while more is issued, and the machine's other processor is not idle.
     let mut own = JoinSet::new();
-    for work in Work::all() {
-        own.spawn(turns(app.clone(), stop.clone(), work));
+    for work in Work::ALL {
+        own.spawn(kept_up(app.clone(), stop.clone(), work));
     }
     // What waits for a disk or for a monitor keeps nobody else waiting.
     tokio::join!(
@@ -55,9 +55,7 @@ enum Work {
 }
 
 impl Work {
-    fn all() -> [Work; 3] {
-        [Work::Post, Work::Apply, Work::Number(Sequencer::new(feed::LANE))]
-    }
+    const ALL: [fn() -> Work; 3] = [|| Work::Post, || Work::Apply, || Work::Number(Sequencer::new(feed::LANE))];
 
     /// Does what there is to do, or some of it; true where there was something.
     async fn turn(&mut self, app: &App, stop: &watch::Receiver<bool>) -> Result<bool, Error> {
@@ -65,6 +63,20 @@ impl Work {
             Work::Post => Ok(post_claims(&app.pool, app.clock.now()).await? > 0),
             Work::Apply => apply_runs(app, stop).await,
             Work::Number(sequencer) => Ok(sequencer.step(&app.pool, app.clock.now()).await? > 0),
+        }
+    }
+}
+
+/// Begins anew where the work broke down: a fault in one piece of it is no reason to number nothing any more.
+async fn kept_up(app: App, mut stop: watch::Receiver<bool>, work: fn() -> Work) {
+    while let Err(error) = tokio::spawn(turns(app.clone(), stop.clone(), work())).await {
+        if error.is_cancelled() || *stop.borrow() {
+            return;
+        }
+        tracing::error!(%error, "a job broke down and is begun anew");
+        tokio::select! {
+            () = tokio::time::sleep(TURN) => {}
+            _ = stop.changed() => return,
         }
     }
 }
@@ -100,8 +112,8 @@ async fn turns(app: App, mut stop: watch::Receiver<bool>, mut work: Work) {
 pub async fn turn(app: &App) -> Result<bool, Error> {
     let (_running, stop) = watch::channel(false);
     let (mut worked, mut failed) = (false, None);
-    for mut work in Work::all() {
-        match work.turn(app, &stop).await {
+    for work in Work::ALL {
+        match work().turn(app, &stop).await {
             Ok(did) => worked |= did,
             Err(error) => failed = failed.or(Some(error)),
         }
