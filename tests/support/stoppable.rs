@@ -75,6 +75,11 @@ impl Stoppable {
             assert!(Instant::now() < deadline, "the server does not stop");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // It refuses connections before it has written its last checkpoint and taken away the files of tables that are no more.
+        while self.folder.join("postgres/data/postmaster.pid").exists() {
+            assert!(Instant::now() < deadline, "the server does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// SIGKILL to the server and all of its processes. Its supervisor starts it again.
