@@ -4,7 +4,7 @@
 
 use sqlx::PgPool;
 
-use super::{Error, copy};
+use super::{Error, copy, runs};
 use crate::domain::ids::CreditRunId;
 use crate::domain::period::Month;
 use crate::domain::time::Instant;
@@ -86,6 +86,12 @@ pub async fn make_plan(pool: &PgPool, owner: &PgPool, plan: Plan) -> Result<i64,
     tx.commit().await?;
     sqlx::raw_sql("VACUUM ANALYZE credit_run_item").execute(owner).await?;
     Ok(total)
+}
+
+/// Cuts an approved run anew, so that each account is a batch, and a transaction, of its own.
+pub async fn cut_one_by_one(pool: &PgPool, owner: &PgPool, run: CreditRunId) -> Result<(), Error> {
+    sqlx::query("DELETE FROM credit_run_batch WHERE run_id = $1").bind(run.0).execute(owner).await?;
+    runs::cut_into_batches(&mut *pool.acquire().await?, run, 1).await
 }
 
 /// Takes all books, runs and feed away.

@@ -34,6 +34,8 @@ use crate::store::{feed, runs};
 
 /// The most that the service may hold in memory, in MiB.
 const MEMORY: u64 = 256;
+/// How many credits are issued one by one, each in a transaction of its own by the same two workers, to see what one takes so.
+const FEW: i64 = 2_000;
 /// By how much a large run is larger, and by how much it may take longer.
 const LARGER: i64 = 10;
 const LONGER: u64 = 11;
@@ -145,6 +147,10 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
         lag.push(after);
     }
     let bytes: usize = rows.iter().map(Vec::len).sum();
+    let few = credits.min(FEW);
+    let run = fresh(&served, few, "one-by-one").await?;
+    floor_credits::cut_one_by_one(&served.opened.pool, served.owner()?, run).await?;
+    let one_by_one = applied(&served, run, few).await?.as_micros() / u128::try_from(few.max(1))?;
     let (ours, least) = (median(ours), median(least));
     let figure = |name, ours: Duration, floor: Duration, target| Figure {
         name,
@@ -160,6 +166,11 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
             ("workers", WORKERS.into()),
             ("bytes", bytes.into()),
             ("rows_of_the_floor", (credits * 5).into()),
+            ("one_by_one_us", u64::try_from(one_by_one)?.into()),
+            (
+                "times_faster_than_one_by_one",
+                u64::try_from(one_by_one * u128::try_from(credits)? / ours.as_micros().max(1))?.into(),
+            ),
             ("numbered_alone_ms", u64::try_from(median(alone).as_millis())?.into()),
         ],
         figures: vec![
