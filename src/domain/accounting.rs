@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::actor::Actor;
-use super::ids::NAMESPACE;
+use super::ids::derived;
 use super::period::{Month, Zone};
 use super::refusal::{Code, Refusal};
 use super::time::Instant;
@@ -68,7 +68,7 @@ pub fn balance_hash(period: Month, lines: &[Line<'_>]) -> [u8; 32] {
 
 /// The document that a period's provisions are posted under.
 pub fn provision_document(period: Month) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("provision\u{1f}{period}").as_bytes())
+    derived(&["provision", &period.to_string()])
 }
 
 /// Whether `period` may begin to close: it is over, and the one before it is locked. The first that ever closes takes all before

@@ -65,7 +65,7 @@ uuid_id! {
     CreditRunId
 }
 
-fn derived(parts: &[&str]) -> Uuid {
+pub(super) fn derived(parts: &[&str]) -> Uuid {
     // The unit separator cannot stand in a reference (doors refuse control characters), so two lists of parts never meet.
     // A version 5 UUID (RFC 9562). A large run derives four for each credit: this SHA-1 uses the processor's own instructions.
     let hash = Sha1::new().chain_update(NAMESPACE).chain_update(parts.join("\u{1f}")).finalize();

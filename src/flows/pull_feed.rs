@@ -75,8 +75,9 @@ impl Reading {
     /// How much room an item takes, about.
     const ITEM: usize = 512;
 
-    fn begin(epoch: i32, limit: i64) -> Self {
-        let mut json = String::with_capacity(Reading::ITEM * usize::try_from(limit).unwrap_or(1));
+    /// With room for so many items.
+    fn begin(epoch: i32, items: i64) -> Self {
+        let mut json = String::with_capacity(Reading::ITEM * usize::try_from(items).unwrap_or(1));
         json.push_str(&format!("{{\"object\":\"feed_page\",\"epoch\":{epoch},\"data\":["));
         Reading { json, count: 0, last: None }
     }
@@ -131,7 +132,7 @@ pub async fn pull(
         None => Cursor::at(head.epoch, 0, &[0; 32], consumer),
     };
     check_place(&head, start)?;
-    let mut reading = Reading::begin(head.epoch, limit);
+    let mut reading = Reading::begin(head.epoch, limit.min(head.feed_pos - start.pos));
     // With the item that stands before the page: the cursor must know it.
     let is_first = start.pos == 0;
     let mut known = is_first.then_some([0; 32]);

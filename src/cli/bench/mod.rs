@@ -115,6 +115,12 @@ impl std::fmt::Display for Thousandths {
 }
 
 impl Figure {
+    /// Two times, in milliseconds.
+    fn of_times(name: &'static str, ours: Duration, floor: Duration, target: Target) -> Self {
+        let milliseconds = |time: Duration| Thousandths::of(time.as_micros(), 1_000);
+        Figure { name, ours: milliseconds(ours), floor: milliseconds(floor), unit: "ms", target }
+    }
+
     fn ratio(&self) -> Thousandths {
         Thousandths::of(self.ours.0, self.floor.0)
     }

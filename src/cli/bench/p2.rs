@@ -152,13 +152,6 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     floor_credits::cut_one_by_one(&served.opened.pool, served.owner()?, run).await?;
     let one_by_one = applied(&served, run, few).await?.as_micros() / u128::try_from(few.max(1))?;
     let (ours, least) = (median(ours), median(least));
-    let figure = |name, ours: Duration, floor: Duration, target| Figure {
-        name,
-        ours: Thousandths::of(ours.as_micros(), 1_000),
-        floor: Thousandths::of(floor.as_micros(), 1_000),
-        unit: "ms",
-        target,
-    };
     Ok(Report {
         bench: Bench::P2CreditRun,
         facts: vec![
@@ -174,8 +167,8 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
             ("numbered_alone_ms", u64::try_from(median(alone).as_millis())?.into()),
         ],
         figures: vec![
-            figure("p2-credit-run", ours, least, Target::RatioThousandths(1_350)),
-            figure("p2-feed-lag", median(lag), median(beside_it), Target::Ratio(1)),
+            Figure::of_times("p2-credit-run", ours, least, Target::RatioThousandths(1_350)),
+            Figure::of_times("p2-feed-lag", median(lag), median(beside_it), Target::Ratio(1)),
         ],
     })
 }
@@ -210,13 +203,7 @@ pub(super) async fn scale(args: &BenchArgs) -> anyhow::Result<Report> {
         bench: Bench::P2Scale,
         facts: vec![("credits", small.into()), ("credits_of_the_large_run", large.into())],
         figures: vec![
-            Figure {
-                name: "p2-scale",
-                ours: Thousandths::of(median(of_large).as_micros(), 1_000),
-                floor: Thousandths::of(median(of_small).as_micros(), 1_000),
-                unit: "ms",
-                target: Target::Ratio(LONGER),
-            },
+            Figure::of_times("p2-scale", median(of_large), median(of_small), Target::Ratio(LONGER)),
             Figure {
                 name: "p2-memory",
                 ours: Thousandths::of(served.peak_kib()?.into(), 1_024),

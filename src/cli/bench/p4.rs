@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use anyhow::{Context, ensure};
 
 use super::served::Served;
-use super::{Bench, BenchArgs, Figure, Report, Target, Thousandths, median};
+use super::{Bench, BenchArgs, Figure, Report, Target, median};
 use crate::domain::actor::Role;
 use crate::store::{feed, floor_feed};
 
@@ -116,13 +116,6 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
     let mut conn = served.opened.pool.acquire().await?;
     let delivered = feed::delivered_to(&mut conn, feed::LANE, "makegood|billing:bench").await?;
     drop(conn);
-    let figure = |name, ours: Duration, floor: Duration, target| Figure {
-        name,
-        ours: Thousandths::of(ours.as_micros(), 1_000),
-        floor: Thousandths::of(floor.as_micros(), 1_000),
-        unit: "ms",
-        target,
-    };
     let floor = median(least);
     Ok(Report {
         bench: Bench::P4Feed,
@@ -135,9 +128,9 @@ pub(super) async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
             ("delivered", delivered.into()),
         ],
         figures: vec![
-            figure("p4-feed", median(ours), floor, Target::Ratio(1)),
-            figure("p4-feed-1000", median(small), floor, Target::RatioThousandths(1_300)),
-            figure("p4-last-page", median(of_last), median(of_first), Target::RatioThousandths(1_100)),
+            Figure::of_times("p4-feed", median(ours), floor, Target::Ratio(1)),
+            Figure::of_times("p4-feed-1000", median(small), floor, Target::RatioThousandths(1_300)),
+            Figure::of_times("p4-last-page", median(of_last), median(of_first), Target::RatioThousandths(1_100)),
         ],
     })
 }

@@ -120,13 +120,7 @@ pub(super) async fn load(args: &BenchArgs) -> anyhow::Result<Report> {
             ("key_built_ms", u64::try_from(median(built).as_millis())?.into()),
         ],
         figures: vec![
-            Figure {
-                name: "p5-load",
-                ours: Thousandths::of(median(ours).as_micros(), 1_000),
-                floor: Thousandths::of(median(least).as_micros(), 1_000),
-                unit: "ms",
-                target: Target::Ratio(2),
-            },
+            Figure::of_times("p5-load", median(ours), median(least), Target::Ratio(2)),
             Figure {
                 name: "p5-moves",
                 ours: Thousandths::of(median(moves).as_micros(), moved),
